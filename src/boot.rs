@@ -1,0 +1,1 @@
+//! Conf → stores → edge → Pingora server: the only file that sees everything.

@@ -1,0 +1,103 @@
+//! The table of metrics.
+
+use super::series::{Counter, Counters, Gauge, Histograms, label};
+
+label! {
+    /// The route that a request took.
+    Route {
+        Archive = "archive",
+        Tile = "tile",
+        TileJson = "tilejson",
+        Asset = "asset",
+        Blob = "blob",
+        Probe = "probe",
+        None = "none",
+    }
+}
+
+label! {
+    /// The method of a request.
+    Method { Get = "GET", Head = "HEAD", Options = "OPTIONS", Other = "other" }
+}
+
+label! {
+    /// The status class and the statuses worth a series of their own.
+    Status {
+        S200 = "200", S204 = "204", S206 = "206", S304 = "304", S400 = "400", S404 = "404", S405 = "405", S412 = "412",
+        S413 = "413", S414 = "414", S416 = "416", S429 = "429", S431 = "431", S500 = "500", S502 = "502", S503 = "503",
+        S504 = "504", Other = "other",
+    }
+}
+
+label! {
+    /// Where a hit came from.
+    HitKind { Pack = "pack", Cas = "cas" }
+}
+
+label! {
+    /// Why there was no hit.
+    MissCause { Absent = "absent" }
+}
+
+label! {
+    /// What became of a Range.
+    RangeResult { Partial = "partial", Multipart = "multipart", Unsatisfiable = "unsatisfiable", Ignored = "ignored" }
+}
+
+label! {
+    /// What became of a write to the CAS.
+    WriteStatus { Stored = "stored", Present = "present", Failed = "failed" }
+}
+
+label! {
+    /// What failed its verification.
+    VerifyKind { Blob = "blob", Pack = "pack", Tile = "tile" }
+}
+
+label! {
+    /// What took too long.
+    TimeoutOp { PackRead = "pack_read", Write = "write" }
+}
+
+label! {
+    /// A supervised part of the process.
+    Component { Housekeeper = "housekeeper", PackWatcher = "pack_watcher", Log = "log" }
+}
+
+label! {
+    /// A listener of the event bus.
+    BusName { Events = "events", AccessLog = "access_log" }
+}
+
+/// Hits, by where they came from.
+pub static CACHE_HITS: Counters<HitKind> = Counters::new();
+/// Requests that no store could answer.
+pub static CACHE_MISSES: Counters<MissCause> = Counters::new();
+/// Range requests by result.
+pub static RANGE_REQUESTS: Counters<RangeResult> = Counters::new();
+/// Body bytes sent.
+pub static BYTES_OUT: Counter = Counter::new();
+/// Requests answered.
+pub static HTTP_REQUESTS: Counters<(Route, Method, Status)> = Counters::new();
+/// Time from the request's header to the end of the answer.
+pub static REQUEST_LATENCY: Histograms<Route> = Histograms::new();
+/// Requests being answered.
+pub static INFLIGHT: Gauge = Gauge::new();
+/// Blobs written.
+pub static CAS_WRITES: Counters<WriteStatus> = Counters::new();
+/// Allocated bytes of blobs.
+pub static CAS_BYTES: Gauge = Gauge::new();
+/// Objects in the index.
+pub static CAS_OBJECTS: Gauge = Gauge::new();
+/// Objects evicted.
+pub static CAS_EVICTIONS: Counter = Counter::new();
+/// Bytes that contradicted their hash or their directory.
+pub static VERIFY_FAILURES: Counters<VerifyKind> = Counters::new();
+/// Disk or database work given up at its deadline.
+pub static IO_TIMEOUTS: Counters<TimeoutOp> = Counters::new();
+/// Restarts of supervised components.
+pub static SERVICE_RESTARTS: Counters<Component> = Counters::new();
+/// Events lost by a listener that could not keep up.
+pub static BUS_LAGGED: Counters<BusName> = Counters::new();
+/// 1 when every readiness condition holds.
+pub static READY: Gauge = Gauge::new();

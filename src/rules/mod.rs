@@ -1,0 +1,3 @@
+//! Pure rules: no I/O, no clock (`now` is passed in), no tokio, no pingora.
+
+pub mod encoding;

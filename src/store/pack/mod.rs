@@ -1,0 +1,1 @@
+//! Packs: PMTiles and MBTiles archives on local disk, read-only.
