@@ -1,3 +1,5 @@
 //! Pure rules: no I/O, no clock (`now` is passed in), no tokio, no pingora.
 
 pub mod encoding;
+pub mod tile;
+pub mod tilejson;
