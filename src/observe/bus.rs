@@ -3,6 +3,9 @@
 use std::sync::OnceLock;
 
 use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::metrics::{BUS_LAGGED, Bus};
 
 /// Events that a listener may fall behind before it loses the oldest.
 const CAPACITY: usize = 1024;
@@ -64,4 +67,65 @@ pub fn publish(event: Event) {
 /// Listen from now on.
 pub fn subscribe() -> broadcast::Receiver<Event> {
     sender().subscribe()
+}
+
+/// Start the thread that tells the log what happens. Call it after the last fork.
+pub fn start_log_listener() -> std::io::Result<()> {
+    let mut events = subscribe();
+    std::thread::Builder::new().name("events".into()).spawn(move || {
+        loop {
+            match events.blocking_recv() {
+                Ok(event) => event.log(),
+                Err(RecvError::Lagged(lost)) => BUS_LAGGED.add(Bus::Events, lost),
+                Err(RecvError::Closed) => return,
+            }
+        }
+    })?;
+    Ok(())
+}
+
+impl Event {
+    /// Tell the log. What an operator must look at is a WARN; what heals by itself or was asked for is an INFO.
+    fn log(&self) {
+        match self {
+            Self::PackMounted { pack, etag } => {
+                log::info!(event = "pack_mounted", pack = pack.as_str(), etag = etag.as_str(); "");
+            }
+            Self::PackLost { pack, cause } => {
+                log::warn!(event = "pack_lost", pack = pack.as_str(), cause = cause.as_str(); "");
+            }
+            Self::ObjectsEvicted { objects, bytes } => {
+                log::info!(event = "objects_evicted", objects = *objects, bytes = *bytes; "");
+            }
+            Self::BlobQuarantined { hash } => log::warn!(event = "blob_quarantined", hash = hash.as_str(); ""),
+            Self::IndexSetAside { cause } => log::warn!(event = "index_set_aside", cause = cause.as_str(); ""),
+            Self::ReadinessChanged { ready, missing } => {
+                log::info!(event = "readiness_changed", ready = *ready, missing = missing.join(",").as_str(); "");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use super::*;
+
+    #[test]
+    fn a_listener_hears_what_is_published_after_it_subscribed() {
+        let mut listener = subscribe();
+        publish(Event::PackLost { pack: "heard".into(), cause: "test".into() });
+        // Other tests publish too: ours is among what is heard.
+        let heard = std::iter::from_fn(|| listener.try_recv().ok());
+        assert!(heard.into_iter().any(|event| matches!(event, Event::PackLost { pack, .. } if pack == "heard")));
+    }
+
+    #[test]
+    fn a_publisher_never_waits_for_a_listener_that_does_not_read() {
+        let _idle = subscribe();
+        for _ in 0..3 * CAPACITY {
+            publish(Event::ObjectsEvicted { objects: 1, bytes: 1 });
+        }
+    }
 }

@@ -4,8 +4,10 @@
 //! Labels take their values from closed sets written here, so that every series exists at zero from the start and
 //! no client can make a new one.
 
+mod render;
 mod series;
 mod table;
 
-pub use series::{Counter, Counters, Gauge, Histograms};
+pub use render::{Metric, Source, TABLE, markdown, text};
+pub use series::{BUCKETS_US, Counter, Counters, Gauge, Histograms, Label};
 pub use table::*;

@@ -1,4 +1,7 @@
 //! What the edge tells: metrics (one table), the log and the access log, the event bus.
 
+pub mod access;
 pub mod bus;
+pub mod log;
 pub mod metrics;
+pub mod readiness;

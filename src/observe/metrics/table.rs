@@ -1,4 +1,4 @@
-//! The table of metrics.
+//! The labels and the series: each static here has one row in [`super::TABLE`].
 
 use super::series::{Counter, Counters, Gauge, Histograms, label};
 
@@ -26,6 +26,16 @@ label! {
         S200 = "200", S204 = "204", S206 = "206", S304 = "304", S400 = "400", S404 = "404", S405 = "405", S412 = "412",
         S413 = "413", S414 = "414", S416 = "416", S429 = "429", S431 = "431", S500 = "500", S502 = "502", S503 = "503",
         S504 = "504", Other = "other",
+    }
+}
+
+label! {
+    /// Why a request was refused: the value of `X-Reason`, of `rejected_total{reason}` and of the log's `reason`.
+    Reason {
+        BadRequest = "bad_request", BadPath = "bad_path", Method = "method", NotFound = "not_found", HeaderCap = "header_cap",
+        UriCap = "uri_cap", BodyCap = "body_cap", Precondition = "precondition", InvalidRange = "invalid_range",
+        DecompressCap = "decompress_cap", Corrupt = "corrupt", PackChanged = "pack_changed", Timeout = "timeout",
+        Draining = "draining", Internal = "internal",
     }
 }
 
@@ -61,12 +71,12 @@ label! {
 
 label! {
     /// A supervised part of the process.
-    Component { Housekeeper = "housekeeper", PackWatcher = "pack_watcher", Log = "log" }
+    Component { Housekeeper = "housekeeper", Digester = "digester" }
 }
 
 label! {
-    /// A listener of the event bus.
-    BusName { Events = "events", AccessLog = "access_log" }
+    /// A bounded channel whose reader may lag.
+    Bus { Events = "events", Log = "log" }
 }
 
 /// Hits, by where they came from.
@@ -81,6 +91,8 @@ pub static BYTES_OUT: Counter = Counter::new();
 pub static HTTP_REQUESTS: Counters<(Route, Method, Status)> = Counters::new();
 /// Time from the request's header to the end of the answer.
 pub static REQUEST_LATENCY: Histograms<Route> = Histograms::new();
+/// Requests refused.
+pub static REJECTED: Counters<Reason> = Counters::new();
 /// Requests being answered.
 pub static INFLIGHT: Gauge = Gauge::new();
 /// Blobs written.
@@ -97,7 +109,7 @@ pub static VERIFY_FAILURES: Counters<VerifyKind> = Counters::new();
 pub static IO_TIMEOUTS: Counters<TimeoutOp> = Counters::new();
 /// Restarts of supervised components.
 pub static SERVICE_RESTARTS: Counters<Component> = Counters::new();
-/// Events lost by a listener that could not keep up.
-pub static BUS_LAGGED: Counters<BusName> = Counters::new();
+/// Events and log lines lost because their reader could not keep up.
+pub static BUS_LAGGED: Counters<Bus> = Counters::new();
 /// 1 when every readiness condition holds.
 pub static READY: Gauge = Gauge::new();

@@ -1,0 +1,157 @@
+//! The access log: one line a request, or one in N of the hits, from the log's own thread.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use log::Level;
+
+use super::log::{Format, LineBuilder};
+use super::metrics::{Method, Reason, Route};
+
+/// Which requests are logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// Every refusal and failure, and one in `n` of the rest.
+    Sampled(u32),
+    /// Every request.
+    All,
+    /// None.
+    Off,
+}
+
+/// What is told of one request. Never its query, its cookies or its path.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The request's id.
+    pub corr_id: Bytes,
+    /// The route it took.
+    pub route: Route,
+    /// Its method.
+    pub method: Method,
+    /// The status answered; 0 when the client left before.
+    pub status: u16,
+    /// Why it was refused.
+    pub reason: Option<Reason>,
+    /// From the end of its header to the end of the answer.
+    pub latency: Duration,
+    /// Body bytes sent.
+    pub bytes_out: u64,
+    /// The address that connected.
+    pub peer_addr: Option<SocketAddr>,
+    /// BLAKE3 of the object answered.
+    pub hash: Option<blake3::Hash>,
+}
+
+impl Policy {
+    /// Log `record` if it is its turn; builds it only then.
+    pub fn log(self, refused: bool, record: impl FnOnce() -> Record) {
+        let wanted = match self {
+            Self::Off => false,
+            Self::All => true,
+            Self::Sampled(n) => refused || turn(n),
+        };
+        if wanted {
+            super::log::access(record());
+        }
+    }
+}
+
+/// Whether this is the one in `n`; counted by thread, so that no line of memory is shared.
+fn turn(n: u32) -> bool {
+    thread_local! {
+        static SEEN: Cell<u32> = const { Cell::new(0) };
+    }
+    SEEN.try_with(|seen| {
+        let next = seen.get() + 1;
+        seen.set(if next >= n { 0 } else { next });
+        next >= n
+    })
+    .unwrap_or(false)
+}
+
+impl Record {
+    /// One line.
+    pub(super) fn render(&self, format: Format) -> String {
+        let mut line = LineBuilder::new(format, Level::Info, "request");
+        line.field("corr_id", &String::from_utf8_lossy(&self.corr_id).into_owned().into());
+        line.field("route", &self.route.as_str().into());
+        line.field("method", &self.method.as_str().into());
+        line.field("status", &self.status.into());
+        if let Some(reason) = self.reason {
+            line.field("reason", &reason.as_str().into());
+        }
+        let micros = u64::try_from(self.latency.as_micros()).unwrap_or(u64::MAX);
+        line.field("latency_ms", &(micros as f64 / 1000.0).into());
+        line.field("bytes_out", &self.bytes_out.into());
+        if let Some(peer) = self.peer_addr {
+            line.field("peer_addr", &peer.to_string().into());
+        }
+        if let Some(hash) = &self.hash {
+            line.field("hash", &hash.to_hex().as_str().into());
+        }
+        line.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use super::*;
+
+    #[test]
+    fn one_in_n_is_logged_and_a_refusal_always() {
+        let count = |policy: Policy, refused: bool| {
+            let mut built = 0;
+            for _ in 0..100 {
+                policy.log(refused, || {
+                    built += 1;
+                    record()
+                });
+            }
+            built
+        };
+        assert_eq!(count(Policy::Sampled(10), false), 10);
+        assert_eq!(count(Policy::Sampled(10), true), 100);
+        assert_eq!(count(Policy::All, false), 100);
+        assert_eq!(count(Policy::Off, true), 0);
+    }
+
+    #[test]
+    fn a_line_carries_the_fields_of_the_design() {
+        let value: serde_json::Value = serde_json::from_str(&record().render(Format::Json)).unwrap();
+        for key in [
+            "ts",
+            "level",
+            "event",
+            "corr_id",
+            "route",
+            "method",
+            "status",
+            "reason",
+            "latency_ms",
+            "bytes_out",
+            "peer_addr",
+            "hash",
+        ] {
+            assert!(!value[key].is_null(), "{key} in {value}");
+        }
+        assert_eq!(value["latency_ms"], 1.5);
+    }
+
+    fn record() -> Record {
+        Record {
+            corr_id: Bytes::from_static(b"abc"),
+            route: Route::Tile,
+            method: Method::Get,
+            status: 404,
+            reason: Some(Reason::NotFound),
+            latency: Duration::from_micros(1500),
+            bytes_out: 12,
+            peer_addr: Some(([127, 0, 0, 1], 9).into()),
+            hash: Some(blake3::hash(b"x")),
+        }
+    }
+}

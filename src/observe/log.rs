@@ -1,0 +1,294 @@
+//! The log: one JSON object (or one line of text) a line on standard error or in a file, written by a thread of its own.
+//!
+//! A request never waits for the log: the channel to the writer is bounded, and what finds it full is dropped and counted
+//! in `bus_lagged_total{bus="log"}`. Before [`start_writer`] (a command, or a process that will still fork) lines are written at once.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, SystemTime};
+
+use log::kv::{Key, Value, VisitSource};
+use log::{Level, LevelFilter, Metadata, Record};
+
+use super::access;
+use super::metrics::{BUS_LAGGED, Bus};
+
+/// Lines that wait for the writer before new ones are dropped.
+const CAPACITY: usize = 8192;
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON object a line.
+    Json,
+    /// `time LEVEL event key=value …`, for a person at a terminal.
+    Text,
+}
+
+/// What goes to the writer.
+enum Line {
+    Whole(String),
+    Access(access::Record),
+    Flush(SyncSender<()>),
+}
+
+struct Logger {
+    format: Format,
+    sink: Mutex<Box<dyn Write + Send>>,
+    writer: OnceLock<SyncSender<Line>>,
+}
+
+static LOGGER: OnceLock<Logger> = OnceLock::new();
+
+/// Start logging: to `file`, or to standard error. A second call changes nothing but the level.
+pub fn init(format: Format, level: LevelFilter, file: Option<&Path>) -> io::Result<()> {
+    let sink: Box<dyn Write + Send> = match file {
+        Some(path) => Box::new(OpenOptions::new().create(true).append(true).open(path).map(File::from)?),
+        None => Box::new(io::stderr()),
+    };
+    let logger = LOGGER.get_or_init(|| Logger { format, sink: Mutex::new(sink), writer: OnceLock::new() });
+    // Someone else's logger can only be there in a test, which then sees our lines in its own.
+    let _ = log::set_logger(logger);
+    log::set_max_level(level);
+    Ok(())
+}
+
+/// Hand the lines to a thread from now on. Call it after the last fork.
+pub fn start_writer() {
+    let Some(logger) = LOGGER.get() else { return };
+    let (sender, receiver) = sync_channel(CAPACITY);
+    if logger.writer.set(sender).is_ok() {
+        let started = std::thread::Builder::new().name("log".into()).spawn(move || write_lines(logger, &receiver));
+        if let Err(error) = started {
+            logger.write(&logger.render(Level::Error, "log_writer", &error.to_string(), &[]));
+        }
+    }
+}
+
+/// Wait until what was logged so far is written, at most a second.
+pub fn flush() {
+    let Some(writer) = LOGGER.get().and_then(|logger| logger.writer.get()) else { return };
+    let (done, wait) = sync_channel(1);
+    if writer.send(Line::Flush(done)).is_ok() {
+        let _ = wait.recv_timeout(Duration::from_secs(1));
+    }
+}
+
+/// Log one answered request. Never waits.
+pub(super) fn access(record: access::Record) {
+    if let Some(logger) = LOGGER.get() {
+        logger.send(Line::Access(record));
+    }
+}
+
+impl Logger {
+    fn send(&self, line: Line) {
+        match self.writer.get() {
+            Some(writer) => {
+                if writer.try_send(line).is_err() {
+                    BUS_LAGGED.inc(Bus::Log);
+                }
+            }
+            None => self.write(&self.text_of(line)),
+        }
+    }
+
+    fn text_of(&self, line: Line) -> String {
+        match line {
+            Line::Whole(text) => text,
+            Line::Access(record) => record.render(self.format),
+            Line::Flush(_) => String::new(),
+        }
+    }
+
+    fn write(&self, text: &str) {
+        // A log that can't be written must not stop the server; and a writer that panicked left whole lines behind it.
+        let mut sink = self.sink.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _ = sink.write_all(text.as_bytes());
+        let _ = sink.flush();
+    }
+
+    fn render(&self, level: Level, event: &str, message: &str, fields: &[(String, serde_json::Value)]) -> String {
+        let mut line = LineBuilder::new(self.format, level, event);
+        for (key, value) in fields {
+            line.field(key, value);
+        }
+        if !message.is_empty() {
+            line.field("message", &message.into());
+        }
+        line.finish()
+    }
+}
+
+impl log::Log for Logger {
+    fn enabled(&self, metadata: &Metadata) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &Record) {
+        let message = record.args().to_string();
+        let (level, message) = translate(record.target(), record.level(), message);
+        if level > log::max_level() {
+            return;
+        }
+        let mut fields = Fields::default();
+        // Our own visitor never fails.
+        let _ = record.key_values().visit(&mut fields);
+        let event = fields.event.take().unwrap_or_else(|| {
+            if record.target().starts_with("pingora") { "pingora".into() } else { "message".into() }
+        });
+        self.send(Line::Whole(self.render(level, &event, &message, &fields.rest)));
+    }
+
+    fn flush(&self) {
+        flush();
+    }
+}
+
+/// What of Pingora's lines concerns an operator.
+///
+/// Pingora logs a client that hangs up, or sends garbage, as ERROR, and quotes its bytes, query string and all. That is no fault of
+/// the server and must not be repeated: such a line keeps its fixed part and becomes DEBUG. Its progress notes become DEBUG too.
+fn translate(target: &str, level: Level, message: String) -> (Level, String) {
+    const CLIENT_FAULTS: [&str; 5] = [
+        "Fail to",
+        "Failed in downstream",
+        "failed to send error response",
+        "Downstream handshake",
+        "HTTP server fails to",
+    ];
+    if !target.starts_with("pingora") {
+        return (level, message);
+    }
+    if CLIENT_FAULTS.iter().any(|fault| message.starts_with(fault)) {
+        let fixed = message.split(':').next().unwrap_or_default().to_owned();
+        return (Level::Debug, fixed);
+    }
+    let level = if level == Level::Info { Level::Debug } else { level };
+    (level, message)
+}
+
+/// The key-values of a record; `event` names it.
+#[derive(Default)]
+struct Fields {
+    event: Option<String>,
+    rest: Vec<(String, serde_json::Value)>,
+}
+
+impl<'kvs> VisitSource<'kvs> for Fields {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), log::kv::Error> {
+        if key.as_str() == "event" {
+            self.event = Some(value.to_string());
+            return Ok(());
+        }
+        let value = if let Some(n) = value.to_u64() {
+            n.into()
+        } else if let Some(b) = value.to_bool() {
+            b.into()
+        } else {
+            value.to_string().into()
+        };
+        self.rest.push((key.as_str().to_owned(), value));
+        Ok(())
+    }
+}
+
+fn write_lines(logger: &Logger, lines: &Receiver<Line>) {
+    let mut buffer = String::new();
+    while let Ok(first) = lines.recv() {
+        let mut flushed = Vec::new();
+        // Take what is there, so that a burst costs one write, but bound it.
+        for line in std::iter::once(first).chain(lines.try_iter().take(255)) {
+            match line {
+                Line::Flush(done) => flushed.push(done),
+                line => buffer.push_str(&logger.text_of(line)),
+            }
+        }
+        logger.write(&buffer);
+        buffer.clear();
+        for done in flushed {
+            let _ = done.send(());
+        }
+    }
+}
+
+/// One line under construction. Values are escaped: no control character of a client reaches the terminal.
+pub(super) struct LineBuilder {
+    format: Format,
+    text: String,
+}
+
+impl LineBuilder {
+    pub(super) fn new(format: Format, level: Level, event: &str) -> Self {
+        let ts = humantime::format_rfc3339_millis(SystemTime::now());
+        let level = level.as_str();
+        let text = match format {
+            Format::Json => {
+                let (level, event) = (level.to_ascii_lowercase(), serde_json::Value::from(event));
+                format!("{{\"ts\":\"{ts}\",\"level\":\"{level}\",\"event\":{event}")
+            }
+            Format::Text => format!("{ts} {level:5} {}", event.escape_debug()),
+        };
+        Self { format, text }
+    }
+
+    pub(super) fn field(&mut self, key: &str, value: &serde_json::Value) {
+        use std::fmt::Write as _;
+        // Writing to a String cannot fail.
+        let _ = match self.format {
+            Format::Json => write!(self.text, ",{}:{value}", serde_json::Value::from(key)),
+            Format::Text => match value.as_str() {
+                Some(text) if text.chars().all(|c| c.is_ascii_graphic() && c != '"') => {
+                    write!(self.text, " {key}={text}")
+                }
+                _ => write!(self.text, " {key}={value}"),
+            },
+        };
+    }
+
+    pub(super) fn finish(mut self) -> String {
+        if self.format == Format::Json {
+            self.text.push('}');
+        }
+        self.text.push('\n');
+        self.text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use super::*;
+
+    #[test]
+    fn a_json_line_is_one_object_whatever_the_values_hold() {
+        let mut line = LineBuilder::new(Format::Json, Level::Warn, "pack\nlost");
+        line.field("cause", &"a \"quote\", a\nnewline and \u{1b}[31m".into());
+        line.field("n", &7.into());
+        let line = line.finish();
+        assert_eq!(line.matches('\n').count(), 1);
+        assert!(!line.contains('\u{1b}'));
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!((value["level"].as_str(), value["n"].as_u64()), (Some("warn"), Some(7)));
+    }
+
+    #[test]
+    fn a_text_line_quotes_what_is_not_a_plain_word() {
+        let mut line = LineBuilder::new(Format::Text, Level::Info, "x");
+        line.field("a", &"plain".into());
+        line.field("b", &"two words\n".into());
+        assert!(line.finish().ends_with(" a=plain b=\"two words\\n\"\n"));
+    }
+
+    #[test]
+    fn what_pingora_says_of_clients_is_cut_to_its_fixed_part() {
+        let said = "Fail to proxy: InvalidHTTPHeader context: buf: GET /?secret=1".to_owned();
+        assert_eq!(translate("pingora_proxy", Level::Error, said), (Level::Debug, "Fail to proxy".into()));
+        let said = "Accept() failed".to_owned();
+        assert_eq!(translate("pingora_core::services", Level::Error, said.clone()), (Level::Error, said));
+    }
+}

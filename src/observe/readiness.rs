@@ -1,0 +1,91 @@
+//! Readiness: a set of named conditions. `/readyz` is 200 while all of them hold.
+
+use std::sync::atomic::{AtomicU32, Ordering::AcqRel, Ordering::Acquire};
+
+use super::bus::{self, Event};
+use super::metrics::READY;
+
+/// A condition of readiness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Every pack of the conf is mounted, verified as its conf says, and unchanged on disk.
+    PacksVerified,
+    /// The CAS takes writes.
+    CasWritable,
+    /// The listeners accept connections.
+    Listener,
+    /// The process was not asked to stop.
+    NotDraining,
+}
+
+/// All conditions with their names, in the order of their bits.
+const CONDITIONS: [(Condition, &str); 4] = [
+    (Condition::PacksVerified, "packs_verified"),
+    (Condition::CasWritable, "cas_writable"),
+    (Condition::Listener, "listener"),
+    (Condition::NotDraining, "not_draining"),
+];
+
+/// The conditions that hold: one bit each.
+pub struct Readiness(AtomicU32);
+
+/// The readiness of this process.
+pub static READINESS: Readiness = Readiness::new();
+
+impl Readiness {
+    /// Nothing holds yet but that nobody asked us to stop.
+    const fn new() -> Self {
+        Self(AtomicU32::new(1 << Condition::NotDraining as u32))
+    }
+
+    /// Say whether `condition` holds; tell the bus when that changes what `/readyz` answers.
+    pub fn set(&self, condition: Condition, holds: bool) {
+        let bit = 1 << condition as u32;
+        let before = if holds { self.0.fetch_or(bit, AcqRel) } else { self.0.fetch_and(!bit, AcqRel) };
+        let after = if holds { before | bit } else { before & !bit };
+        if before != after {
+            let ready = after == ALL;
+            READY.set(i64::from(ready));
+            bus::publish(Event::ReadinessChanged { ready, missing: names_missing(after) });
+        }
+    }
+
+    /// Whether one condition holds.
+    pub fn holds(&self, condition: Condition) -> bool {
+        self.0.load(Acquire) & (1 << condition as u32) != 0
+    }
+
+    /// Whether all of them hold.
+    pub fn ready(&self) -> bool {
+        self.0.load(Acquire) == ALL
+    }
+
+    /// The names of those that don't.
+    pub fn missing(&self) -> Vec<&'static str> {
+        names_missing(self.0.load(Acquire))
+    }
+}
+
+const ALL: u32 = (1 << CONDITIONS.len()) - 1;
+
+fn names_missing(bits: u32) -> Vec<&'static str> {
+    CONDITIONS.iter().filter(|(condition, _)| bits & (1 << *condition as u32) == 0).map(|(_, name)| *name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readiness_needs_every_condition_and_names_the_missing_ones() {
+        let readiness = Readiness::new();
+        assert_eq!(readiness.missing(), ["packs_verified", "cas_writable", "listener"]);
+        for (condition, _) in CONDITIONS {
+            readiness.set(condition, true);
+        }
+        assert!(readiness.ready());
+        readiness.set(Condition::NotDraining, false);
+        assert!(!readiness.ready());
+        assert_eq!(readiness.missing(), ["not_draining"]);
+    }
+}
