@@ -1,73 +1,133 @@
 //! Conf: raw YAML (strict) → checked once. A component takes its own small struct from here, not the whole.
+//!
+//! `table` is the source of keys; `yaml` reads text with positions; `layers` puts flag over environment over file; `read`
+//! converts; each section of the conf has a file of its own. Nothing here knows what a server is.
 
-use std::path::PathBuf;
+mod cas;
+pub mod docs;
+mod edge;
+mod error;
+mod http;
+mod ingress;
+mod kind;
+mod layers;
+mod log;
+mod nearest;
+mod packs;
+mod read;
+mod server;
+pub mod table;
+mod url;
+mod value;
+pub mod version;
+mod yaml;
 
-/// How much of a pack is read before it is served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verify {
-    /// Nothing beyond opening it.
-    None,
-    /// Header, metadata and root directory.
-    Header,
-    /// Every directory, entry and tile.
-    Full,
-}
+#[cfg(test)]
+mod tests;
 
-/// What a tile that is absent answers; the default follows the tile type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MissingTile {
-    /// 204 for vector, 404 for raster.
-    Auto,
-    /// 204 No Content.
-    NoContent,
-    /// 404 Not Found.
-    NotFound,
-}
+use std::ffi::OsString;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
-/// One pack to mount.
+pub use cas::{CasBacking, CasConf, Durability};
+pub use edge::{Edge, Mode};
+pub use error::ConfErrors;
+pub use http::{CorsConf, DecodeConf, HttpConf};
+pub use ingress::IngressConf;
+pub use kind::Kind;
+pub use log::{AccessLog, LogConf, LogFormat};
+pub use packs::{MissingTile, PackConf, Verify};
+pub use server::ServerSection;
+
+use error::Source;
+use layers::{CONF_VARIABLE, Layers};
+use read::Reader;
+use yaml::Mark;
+
+/// A whole conf, checked: whoever holds one need not ask again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PackConf {
-    /// The archive: `.pmtiles` or `.mbtiles`.
-    pub path: PathBuf,
-    /// Its name in URLs: 1–64 of `[A-Za-z0-9._-]`, no leading dot.
-    pub name: String,
-    /// What is verified at mount.
-    pub verify: Verify,
-    /// What an absent tile answers.
-    pub missing_tile: MissingTile,
+pub struct Conf {
+    /// The top level: Pingora's own keys.
+    pub server: ServerSection,
+    /// Everything below `edge`.
+    pub edge: Edge,
 }
 
-/// Where blobs live.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CasBacking {
-    /// Files below `dir`.
-    Disk,
-    /// Sealed memfds: nothing survives the process.
-    Memory,
+/// What the command line says over environment and file, unparsed. Empty and `None` say nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// `--bind`, each an address.
+    pub bind: Vec<String>,
+    /// `--metrics`.
+    pub metrics: Option<String>,
+    /// `--mode`.
+    pub mode: Option<String>,
+    /// `--pack`, each `PATH` or `NAME=PATH`.
+    pub packs: Vec<String>,
+    /// `--cas-dir`.
+    pub cas_dir: Option<PathBuf>,
+    /// `--log-level`.
+    pub log_level: Option<String>,
+    /// `--daemon`.
+    pub daemon: bool,
 }
 
-/// When a written blob is synced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// Not synced: a torn blob fails its hash when it is loaded.
-    Verify,
-    /// fsync of file and directory before the index names it.
-    Fsync,
+impl Conf {
+    /// Read the conf: `flags` over the process's environment over `file` over the defaults. Without `file`, `SVC_EDGE_CONF` names
+    /// it; without either, no file is read or looked for.
+    pub fn load(file: Option<&Path>, flags: &Flags) -> Result<Conf, ConfErrors> {
+        let from_variable = std::env::var_os(CONF_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
+        let Some(path) = file.map(Path::to_path_buf).or(from_variable) else {
+            return Conf::from_parts(None, std::env::vars_os(), flags);
+        };
+        let name = path.to_string_lossy();
+        let bytes = read_bounded(&path).map_err(|error| {
+            ConfErrors::of(
+                Source::File(Rc::from(name.as_ref())),
+                format!("cannot be read: {error}; allowed: a YAML file"),
+            )
+        })?;
+        Conf::from_parts(Some((&name, &bytes)), std::env::vars_os(), flags)
+    }
+
+    /// As [`Conf::load`], from a file's name and bytes and from given variables.
+    pub fn from_parts(
+        file: Option<(&str, &[u8])>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+        flags: &Flags,
+    ) -> Result<Conf, ConfErrors> {
+        let mut layers = Layers::default();
+        if let Some((name, bytes)) = file {
+            layers.file(name, bytes);
+        }
+        layers.environment(environment);
+        layers.flags(flags);
+        if flags.cas_dir.as_ref().is_some_and(|dir| dir.as_os_str().is_empty()) {
+            layers.errors.push((Source::Flag("--cas-dir"), Mark::default()), "is empty; allowed: a path".into());
+        }
+        let mut reader = Reader::new(layers);
+        let server = server::parse(&mut reader);
+        let edge = edge::parse(&mut reader).map(|mut edge| {
+            if let Some(dir) = &flags.cas_dir {
+                edge.cas.dir = reader.anchored(dir);
+            }
+            edge
+        });
+        let conf = server.zip(edge).map(|(server, edge)| Conf { server, edge });
+        reader.finish(conf)
+    }
 }
 
-/// The content-addressed store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CasConf {
-    /// Directory of blobs, quarantine and index.
-    pub dir: PathBuf,
-    /// Bound on allocated bytes of blobs.
-    pub max_bytes: u64,
-    /// Bound on objects in the index.
-    pub max_objects: u64,
-    /// Bound on the hot set in RAM, in bytes.
-    pub memory_bytes: u64,
-    /// Disk or memory.
-    pub store: CasBacking,
-    /// When writes are synced.
-    pub durability: Durability,
+/// The CAS that a command works on: that of the conf, in `cas_dir` where it is given. The whole conf must be right.
+pub fn resolve_cas(conf: Option<&Path>, cas_dir: Option<&Path>) -> Result<CasConf, ConfErrors> {
+    let flags = Flags { cas_dir: cas_dir.map(Path::to_path_buf), ..Flags::default() };
+    Conf::load(conf, &flags).map(|conf| conf.edge.cas)
+}
+
+/// A file's bytes, or one more than a conf may have: the parser refuses those, and an endless file ends here.
+fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(yaml::MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }

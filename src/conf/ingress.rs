@@ -1,0 +1,53 @@
+//! `edge.ingress`: what a client may cost.
+
+use std::time::Duration;
+
+use super::read::Reader;
+use super::value::{size, time};
+
+/// Bounds on requests and on those who make them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IngressConf {
+    /// From the request's header to the first byte of the answer.
+    pub timeout: Duration,
+    /// How long one write may stand still.
+    pub write_timeout: Duration,
+    /// Bytes a second below which a reader is cut.
+    pub min_send_rate: Option<u64>,
+    /// How long a connection may wait for its next request; `None` closes it after the answer.
+    pub keepalive: Option<Duration>,
+    /// Bound on a request's header block, in bytes; 431 above (RFC 6585 §5).
+    pub header_bytes: usize,
+    /// Bound on a request's target, in bytes; 414 above (RFC 9110 §15.5.15). At most `header_bytes`.
+    pub uri_bytes: usize,
+    /// How much of an unexpected request body is read away, in bytes.
+    pub body_bytes: u64,
+}
+
+/// Read the section.
+pub(super) fn parse(r: &mut Reader) -> Option<IngressConf> {
+    let timeout = r.get("edge.ingress.timeout", time);
+    let write_timeout = r.get("edge.ingress.write_timeout", time);
+    let min_send_rate = r.optional("edge.ingress.min_send_rate", size);
+    let keepalive = r.optional("edge.ingress.keepalive", time);
+    let header_bytes = r.length("edge.ingress.header_bytes");
+    let uri_bytes = r.length("edge.ingress.uri_bytes");
+    let body_bytes = r.get("edge.ingress.body_bytes", size);
+    if let (Some(header), Some(uri)) = (header_bytes, uri_bytes)
+        && uri > header
+    {
+        // The target is part of the header block.
+        let path =
+            if r.differs("edge.ingress.uri_bytes") { "edge.ingress.uri_bytes" } else { "edge.ingress.header_bytes" };
+        r.contradiction(path, "leaves `uri_bytes` larger than `header_bytes`; allowed: at most as large");
+    }
+    Some(IngressConf {
+        timeout: timeout?,
+        write_timeout: write_timeout?,
+        min_send_rate: min_send_rate?,
+        keepalive: keepalive?,
+        header_bytes: header_bytes?,
+        uri_bytes: uri_bytes?,
+        body_bytes: body_bytes?,
+    })
+}

@@ -1,0 +1,280 @@
+//! The table of keys: the one source of their types, defaults, documents, environment names and of what is a misspelling.
+
+use std::time::Duration;
+
+use super::kind::Kind::{self, *};
+
+/// A key of the conf.
+#[derive(Debug)]
+pub struct Key {
+    /// Its path, dotted; `edge.packs[].name` is the key of each item of a list.
+    pub path: &'static str,
+    /// Its type.
+    pub kind: Kind,
+    /// Its default, as YAML.
+    pub default: &'static str,
+    /// What it does, in one sentence.
+    pub help: &'static str,
+}
+
+/// A map of the conf.
+#[derive(Debug)]
+pub struct Section {
+    /// Its path, dotted; the top level's is empty.
+    pub path: &'static str,
+    /// What is in it, in one sentence.
+    pub help: &'static str,
+}
+
+/// What a path stands for.
+#[derive(Debug)]
+pub enum Known {
+    /// A key with a value.
+    Key(&'static Key),
+    /// A map of keys.
+    Section,
+    /// A key that a later version of svc-edge has.
+    Later,
+    /// Nothing.
+    Unknown,
+}
+
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const TIB: u64 = 1 << 40;
+const DAY_SECONDS: u64 = 86_400;
+
+/// One line a key, in the order of the documents: path, kind, default, sentence.
+macro_rules! keys {
+    ($($path:literal, $kind:expr, $default:literal, $help:literal;)*) => {
+        /// Every key, in the order of the documents.
+        pub static KEYS: &[Key] = &[$(Key { path: $path, kind: $kind, default: $default, help: $help },)*];
+    };
+}
+
+keys! {
+    "version", Number(1, 1), "1",
+        "The format of this file.";
+    "threads", OrNull(&Number(1, 1024)), "null",
+        "Worker threads that serve assets; `null` is one for each core that the process may use.";
+    "listener_tasks_per_fd", Number(1, 64), "1",
+        "Tasks that accept connections, for each listener.";
+    "work_stealing", Bool, "true",
+        "Whether an idle worker takes tasks from a busy one.";
+    "max_blocking_threads", Number(1, 4096), "512",
+        "Bound on the threads that read disks and hash, for each runtime.";
+    "blocking_threads_ttl_seconds", Number(1, DAY_SECONDS), "10",
+        "How long such a thread stays when it is idle, in seconds.";
+    "fast_timeout_to_tokio_threshold_seconds", OrNull(&Number(1, DAY_SECONDS)), "900",
+        "Timeouts longer than this, in seconds, use tokio's timer instead of Pingora's; `null` never does.";
+    "grace_period_seconds", Number(0, DAY_SECONDS), "10",
+        "How long requests in flight may go on after a stop was asked for, in seconds.";
+    "graceful_shutdown_timeout_seconds", Number(0, DAY_SECONDS), "5",
+        "How long the runtimes may then take to end, in seconds.";
+    "upgrade_sock", Path, "var/run/upgrade.sock",
+        "Socket over which a running server hands its listeners to the one started with `--upgrade`; keep it in a directory of its own user.";
+    "upgrade_sock_connect_accept_max_retries", Number(0, 3600), "5",
+        "How often, once a second, an upgrade tries that socket again.";
+    "daemon", Bool, "false",
+        "Whether the server runs in the background.";
+    "pid_file", Path, "var/run/svc-edge.pid",
+        "Where a daemon writes its process id.";
+    "error_log", OrNull(&Path), "null",
+        "Where a daemon's standard error goes; `null` keeps it.";
+    "working_directory", OrNull(&Path), "null",
+        "Where a daemon runs; `null` is `/`; paths of the conf stay relative to where it was started.";
+    "user", OrNull(&Name), "null",
+        "The user that a daemon becomes; `null` stays.";
+    "group", OrNull(&Name), "null",
+        "The group that a daemon becomes; `null` stays.";
+    "daemon_wait_for_ready", Bool, "false",
+        "Whether the command that started a daemon waits until it serves.";
+    "daemon_ready_timeout_seconds", Number(1, DAY_SECONDS), "600",
+        "How long that command waits, in seconds.";
+    "daemon_notify_timeout_seconds", Number(1, DAY_SECONDS), "60",
+        "How long a daemon tries to tell that command, in seconds.";
+
+    "edge.bind", OneOrList(&Address), "127.0.0.1:8080",
+        "Where assets are served; port 0 takes a free one.";
+    "edge.metrics", OrNull(&Address), "127.0.0.1:9090",
+        "Where `/metrics`, `/version` and the probes are served; `null` or `off` is nowhere.";
+    "edge.mode", Choice(&["offline"]), "offline",
+        "Where misses go: `offline` answers 404, and no packet leaves the machine.";
+    "edge.public_url", OrNull(&Url), "null",
+        "Base of the absolute URLs in TileJSON; `null` makes them from an allowed Host, else relative.";
+    "edge.packs", Packs, "[]",
+        "Archives to serve.";
+    "edge.packs[].path", Path, "",
+        "The archive: PMTiles v3 or MBTiles 1.3; required.";
+    "edge.packs[].name", OrNull(&PackName), "null",
+        "Its name in URLs, no two alike; `null` is the file's name without its last extension.";
+    "edge.packs[].verify", Choice(&["none", "header", "full"]), "header",
+        "What is read before it is served: nothing, header and root directory, or every tile.";
+    "edge.packs[].missing_tile", Choice(&["auto", "no_content", "not_found"]), "auto",
+        "What an absent tile answers: 204, 404, or by type: 204 for vector, 404 for raster.";
+    "edge.packs[].cache_control", OrNull(&Field), "null",
+        "Cache-Control of its answers; `null` is `edge.http.cache_control`.";
+
+    "edge.cas.dir", Path, "var/cas",
+        "Directory of blobs, quarantine and index; made with mode 0700 at the start.";
+    "edge.cas.max_bytes", Size(MIB, 1 << 60), "10GiB",
+        "Bound on the allocated bytes of blobs; imported objects are never evicted.";
+    "edge.cas.max_objects", Number(1, 1_000_000_000), "1000000",
+        "Bound on objects in the index.";
+    "edge.cas.memory_bytes", Size(0, TIB), "128MiB",
+        "Bound on blobs held in RAM.";
+    "edge.cas.store", Choice(&["disk", "memory"]), "disk",
+        "Where blobs are: files, or memory that does not survive the process.";
+
+    "edge.ingress.timeout", Time(ms(1), HOUR), "5s",
+        "From the request's header to the first byte of the answer.";
+    "edge.ingress.write_timeout", Time(ms(1), HOUR), "10s",
+        "How long one write to a client may stand still.";
+    "edge.ingress.min_send_rate", OrNull(&Size(1, 1 << 30)), "1KiB",
+        "Bytes a second below which a client that reads an answer is cut; `null` never cuts.";
+    "edge.ingress.keepalive", OrNull(&Time(ms(1), HOUR)), "60s",
+        "How long a connection may wait for its next request; `null` closes it after the answer.";
+    "edge.ingress.header_bytes", Size(KIB, MIB - KIB), "32KiB",
+        "Bound on a request's header block; 431 above.";
+    "edge.ingress.uri_bytes", Size(64, MIB - KIB), "8KiB",
+        "Bound on a request's target, at most `header_bytes`; 414 above.";
+    "edge.ingress.body_bytes", Size(0, 16 * MIB), "64KiB",
+        "How much of a request body that nobody expects is read away before the connection is closed.";
+
+    "edge.http.multi_range", Bool, "false",
+        "Whether several ranges are answered as `multipart/byteranges`; else with the whole body.";
+    "edge.http.chunk_bytes", Size(16 * KIB, MIB), "64KiB",
+        "How much of a large body is read at a time.";
+    "edge.http.cache_control", Field, "public, max-age=300",
+        "Cache-Control of assets that have none of their own.";
+    "edge.http.hosts", List(&Host), "[]",
+        "Host values from which absolute URLs in TileJSON may be made.";
+    "edge.http.decode.ratio", Number(1, 1000), "10",
+        "How many times its coded length a body may grow when it is decoded for a client.";
+    "edge.http.decode.bytes", Size(KIB, 1 << 30), "10MiB",
+        "How long such a body may become.";
+    "edge.http.cors.allow_origins", List(&WebOrigin), "[\"*\"]",
+        "Origins whose scripts may read answers; `[]` is none.";
+
+    "edge.log.format", Choice(&["json", "text"]), "json",
+        "One JSON object a line, or text for people.";
+    "edge.log.level", Choice(&["off", "error", "warn", "info", "debug", "trace"]), "info",
+        "The least severe level that is logged.";
+    "edge.log.access", Choice(&["sampled", "all", "off"]), "sampled",
+        "Which requests are logged: one hit in `sample` and everything else, all, or none.";
+    "edge.log.sample", Number(1, 1_000_000), "100",
+        "One hit in this many is logged when `access` is `sampled`.";
+}
+
+/// Every section, in the order of the documents.
+pub static SECTIONS: &[Section] = &[
+    Section { path: "", help: "Pingora's own keys: processes, threads, stopping." },
+    Section { path: "edge", help: "What is served, and where." },
+    Section { path: "edge.packs[]", help: "A pack." },
+    Section { path: "edge.cas", help: "The content-addressed store." },
+    Section { path: "edge.ingress", help: "What a client may cost." },
+    Section { path: "edge.http", help: "How answers look." },
+    Section {
+        path: "edge.http.decode",
+        help: "Bounds on decoding a stored coding that a client doesn't take; 502 above.",
+    },
+    Section { path: "edge.http.cors", help: "Which pages may read answers." },
+    Section { path: "edge.log", help: "What is logged." },
+];
+
+/// Keys and sections that a later version of svc-edge has. One that does nothing is refused, so that no conf promises what isn't so.
+static LATER: &[&str] = &[
+    "ca_file",
+    "client_bind_to_ipv4",
+    "client_bind_to_ipv6",
+    "downstream_tls_offload_thread_per_pool",
+    "downstream_tls_offload_threadpools",
+    "max_retries",
+    "runtime_enable_alt_timer",
+    "runtime_metrics_poll_time_histogram",
+    "runtime_metrics_poll_time_histogram_buckets",
+    "runtime_metrics_poll_time_histogram_resolution_micros",
+    "runtime_metrics_poll_time_histogram_scale",
+    "s2n_config_cache_size",
+    "upstream_connect_offload_thread_per_pool",
+    "upstream_connect_offload_threadpools",
+    "upstream_debug_ssl_keylog",
+    "upstream_keepalive_pool_size",
+    "edge.cas.durability",
+    "edge.fill",
+    "edge.http.hsts",
+    "edge.ingress.header_timeout",
+    "edge.ingress.max_connections",
+    "edge.ingress.max_inflight",
+    "edge.ingress.rps_limit",
+    "edge.ingress.rps_per_client",
+    "edge.origins",
+    "edge.tls",
+];
+
+impl Key {
+    /// The last word of its path.
+    pub fn name(&self) -> &'static str {
+        self.path.rsplit('.').next().unwrap_or(self.path)
+    }
+
+    /// The path of the section it stands in.
+    pub fn section(&self) -> &'static str {
+        parent(self.path)
+    }
+
+    /// Its environment variable: `SVC_EDGE_EDGE__MODE` for `edge.mode`. Keys of list items have none.
+    pub fn variable(&self) -> Option<String> {
+        (!self.path.contains('[')).then(|| format!("{PREFIX}{}", self.path.to_uppercase().replace('.', "__")))
+    }
+}
+
+/// What the names of environment variables begin with.
+pub const PREFIX: &str = "SVC_EDGE_";
+
+/// The key at a path that the code itself names.
+pub(super) fn key(path: &str) -> &'static Key {
+    find(path).expect("the code names keys of the table only, and the tests read each of them")
+}
+
+/// What `path` stands for.
+pub fn look_up(path: &str) -> Known {
+    if let Some(key) = find(path) {
+        return Known::Key(key);
+    }
+    if SECTIONS.iter().any(|section| section.path == path) {
+        return Known::Section;
+    }
+    let below = |later: &&str| path.strip_prefix(*later).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    if LATER.iter().any(below) { Known::Later } else { Known::Unknown }
+}
+
+/// Names of the keys and sections that stand directly in a section.
+pub fn names_in(section: &str) -> Vec<&'static str> {
+    let mut names = Vec::new();
+    for path in KEYS.iter().map(|key| key.path).chain(SECTIONS.iter().map(|section| section.path)) {
+        let name = path.rsplit('.').next().unwrap_or(path);
+        if !path.is_empty() && !name.ends_with("[]") && parent(path) == section && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// `section.name`, or `name` at the top level.
+pub fn join(section: &str, name: &str) -> String {
+    if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") }
+}
+
+fn parent(path: &str) -> &str {
+    path.rsplit_once('.').map_or("", |(section, _)| section)
+}
+
+fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}

@@ -1,0 +1,157 @@
+//! Every key, by file and by environment: its default, another value, its misspelling.
+
+use super::*;
+
+/// One value of each key that is right and is not its default.
+const OTHERS: &[(&str, &str)] = &[
+    ("threads", "3"),
+    ("listener_tasks_per_fd", "2"),
+    ("work_stealing", "false"),
+    ("max_blocking_threads", "7"),
+    ("blocking_threads_ttl_seconds", "7"),
+    ("fast_timeout_to_tokio_threshold_seconds", "null"),
+    ("grace_period_seconds", "0"),
+    ("graceful_shutdown_timeout_seconds", "7"),
+    ("upgrade_sock", "u.sock"),
+    ("upgrade_sock_connect_accept_max_retries", "0"),
+    ("daemon", "true"),
+    ("edge.bind", "[\"[::1]:0\", localhost:81]"),
+    ("edge.metrics", "off"),
+    ("edge.public_url", "https://tiles.example/base/"),
+    ("edge.packs", "[{path: x.pmtiles}]"),
+    ("edge.packs[].name", "q"),
+    ("edge.packs[].verify", "full"),
+    ("edge.packs[].missing_tile", "not_found"),
+    ("edge.packs[].cache_control", "no-store"),
+    ("edge.cas.dir", "elsewhere"),
+    ("edge.cas.max_bytes", "1GB"),
+    ("edge.cas.max_objects", "7"),
+    ("edge.cas.memory_bytes", "0"),
+    ("edge.cas.store", "memory"),
+    ("edge.ingress.timeout", "50ms"),
+    ("edge.ingress.write_timeout", "1h"),
+    ("edge.ingress.min_send_rate", "null"),
+    ("edge.ingress.keepalive", "null"),
+    ("edge.ingress.header_bytes", "8KiB"),
+    ("edge.ingress.uri_bytes", "1KiB"),
+    ("edge.ingress.body_bytes", "0"),
+    ("edge.http.multi_range", "true"),
+    ("edge.http.chunk_bytes", "16KiB"),
+    ("edge.http.cache_control", "no-cache"),
+    ("edge.http.hosts", "[Tiles.example, \"[::1]:8443\"]"),
+    ("edge.http.decode.ratio", "20"),
+    ("edge.http.decode.bytes", "1MiB"),
+    ("edge.http.cors.allow_origins", "[\"https://maps.example\"]"),
+    ("edge.log.format", "text"),
+    ("edge.log.level", "debug"),
+    ("edge.log.access", "all"),
+    ("edge.log.sample", "1"),
+];
+
+/// `version` has one value; a pack's path is in every document; the rest needs a daemon, and has a test of its own.
+const WITHOUT_OTHERS: &[&str] = &[
+    "version",
+    "edge.mode",
+    "edge.packs[].path",
+    "pid_file",
+    "error_log",
+    "working_directory",
+    "user",
+    "group",
+    "daemon_wait_for_ready",
+    "daemon_ready_timeout_seconds",
+    "daemon_notify_timeout_seconds",
+];
+
+#[test]
+fn a_conf_that_says_nothing_is_the_default() {
+    for text in ["", "# nothing\n", "edge:\n", "edge: {cas: null, http: {cors: {}}}\n", "version: 1\n"] {
+        assert_eq!(file(text).unwrap(), defaults(), "{text:?}");
+    }
+    assert_eq!(Conf::from_parts(None, [], &Flags::default()).unwrap(), defaults());
+}
+
+#[test]
+fn every_key_at_its_default_is_the_default() {
+    for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
+        let (text, ..) = document(key, key.name(), key.default);
+        let loaded = file(&text).unwrap_or_else(|errors| panic!("{text}{errors}"));
+        let mut wanted = defaults();
+        if key.section() == "edge.packs[]" {
+            wanted.edge.packs = vec![pack("p.pmtiles", "p")];
+        }
+        assert_eq!(loaded, wanted, "{text}");
+        if let Some(variable) = key.variable() {
+            assert_eq!(environment(&variable, key.default).unwrap(), wanted, "{variable}");
+        }
+    }
+}
+
+#[test]
+fn every_key_changes_something_by_file_and_by_environment() {
+    for key in KEYS.iter().filter(|key| !WITHOUT_OTHERS.contains(&key.path)) {
+        let (_, value) = OTHERS.iter().find(|(path, _)| *path == key.path).unwrap_or_else(|| panic!("{}", key.path));
+        let mut base = defaults();
+        if key.section() == "edge.packs[]" {
+            base.edge.packs = vec![pack("p.pmtiles", "p")];
+        }
+        let (text, ..) = document(key, key.name(), value);
+        let loaded = file(&text).unwrap_or_else(|errors| panic!("{text}{errors}"));
+        assert_ne!(loaded, base, "{text}");
+        if let Some(variable) = key.variable() {
+            assert_eq!(environment(&variable, value).unwrap(), loaded, "{variable}");
+        }
+    }
+}
+
+#[test]
+fn every_misspelt_key_is_named_at_its_place_with_the_right_one() {
+    for key in KEYS {
+        let name = key.name();
+        let half = name.len() / 2;
+        for misspelt in [format!("{name}x"), name[1..].to_owned(), format!("{}{}", &name[..half], &name[half - 1..])] {
+            let (text, line, column) = document(key, &misspelt, "1");
+            let head = format!("c.yaml:{line}:{column}: unknown key `");
+            one_error(file(&text), &head, &[&misspelt, &format!("did you mean `{}`?", key.path), "; allowed "]);
+        }
+    }
+}
+
+#[test]
+fn every_misspelt_variable_is_named_with_the_right_one() {
+    for variable in KEYS.iter().filter_map(Key::variable).chain(["SVC_EDGE_CONF".to_owned()]) {
+        let misspelt = format!("{variable}X");
+        let suggestion = format!("did you mean `{variable}`?");
+        one_error(environment(&misspelt, "1"), &format!("{misspelt}: "), &[&suggestion, "allowed"]);
+    }
+    one_error(
+        environment("SVC_EDGE_EDGE_MODE", "offline"),
+        "SVC_EDGE_EDGE_MODE: ",
+        &["did you mean `SVC_EDGE_EDGE__MODE`?"],
+    );
+    one_error(environment("SVC_EDGE_threads", "1"), "SVC_EDGE_threads: ", &["did you mean `SVC_EDGE_THREADS`?"]);
+}
+
+#[test]
+fn every_key_refuses_a_map_at_its_place() {
+    for key in KEYS {
+        let (mut text, line, column) = document(key, key.name(), "{a: 1}");
+        if key.path == "edge.packs[].path" {
+            text = text.replace("- path: p.pmtiles\n      path", "- path");
+        }
+        let (line, column) = if key.path == "edge.packs[].path" { (line - 1, column) } else { (line, column) };
+        let head = format!("c.yaml:{line}:{}: `{}`: ", column + key.name().len() + 2, key.path);
+        // A key of daemons has a second error: nothing here runs in the background.
+        let lines = errors(file(&text));
+        assert!(lines.iter().any(|line| line.starts_with(&head) && line.contains("; allowed: ")), "{head} {lines:#?}");
+    }
+}
+
+#[test]
+fn every_kind_says_what_it_allows() {
+    for key in KEYS {
+        let text = key.kind.to_string();
+        assert!(!text.is_empty() && !text.contains('\n'), "{}", key.path);
+        assert_eq!(matches!(key.kind, Kind::OrNull(_)), text.ends_with("or `null`"), "{}", key.path);
+    }
+}
