@@ -1,0 +1,89 @@
+//! `svc-edge check`: the conf and what it names, without binding a port.
+
+use std::fmt::Write;
+use std::fs::{File, metadata};
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::ExitCode;
+
+use rustix::fs::{Access, access};
+use rustix::process::geteuid;
+
+use super::args::ConfArgs;
+use super::{conf_errors, fault, print};
+use crate::conf::{CasBacking, Conf, PackConf};
+
+/// Make the conf and check what it names.
+pub(super) fn run(args: &ConfArgs) -> ExitCode {
+    match Conf::load(args.conf.as_deref(), &args.flags(false)) {
+        Ok(conf) => checked(&conf),
+        Err(errors) => conf_errors(&errors),
+    }
+}
+
+/// Say that the conf is right, and what it names; or what isn't, and 2.
+pub(super) fn checked(conf: &Conf) -> ExitCode {
+    let faults = check_stores(conf);
+    if !faults.is_empty() {
+        return fault(faults.join("\n"), 2);
+    }
+    let mut out = String::from("conf ok\n");
+    // Writing to a string does not fail.
+    for address in &conf.edge.bind {
+        let _ = writeln!(out, "bind {address}");
+    }
+    if let Some(address) = conf.edge.metrics {
+        let _ = writeln!(out, "metrics {address}");
+    }
+    for pack in &conf.edge.packs {
+        let _ = writeln!(out, "pack {} ok: {}", pack.name, pack.path.display());
+    }
+    if conf.edge.cas.store == CasBacking::Disk {
+        let _ = writeln!(out, "cas ok: {}", conf.edge.cas.dir.display());
+    }
+    print(out.as_bytes())
+}
+
+/// What is wrong with the stores that a conf names, one line a fault.
+pub fn check_stores(conf: &Conf) -> Vec<String> {
+    let packs = conf.edge.packs.iter().filter_map(|pack| check_pack(pack).err());
+    let cas = (conf.edge.cas.store == CasBacking::Disk)
+        .then(|| check_cas(&conf.edge.cas.dir, conf.server.user.is_some()))
+        .and_then(Result::err);
+    packs.chain(cas).collect()
+}
+
+/// A pack is a file that can be read.
+fn check_pack(pack: &PackConf) -> Result<(), String> {
+    let says = |what: &dyn std::fmt::Display| format!("pack {}: {}: {what}", pack.name, pack.path.display());
+    let found = metadata(&pack.path).map_err(|error| says(&error))?;
+    // Looked at before it is opened: opening a FIFO waits for its writer.
+    if !found.is_file() {
+        return Err(says(&"is no file"));
+    }
+    File::open(&pack.path).map(drop).map_err(|error| says(&error))
+}
+
+/// A CAS directory is ours alone, or can be made. With `user` set, its owner is another than the one who checks.
+fn check_cas(dir: &Path, user_changes: bool) -> Result<(), String> {
+    let says = |what: &dyn std::fmt::Display| format!("cas: {}: {what}", dir.display());
+    match metadata(dir) {
+        Ok(found) if !found.is_dir() => Err(says(&"is no directory")),
+        Ok(found) if found.mode() & 0o022 != 0 => {
+            Err(says(&format_args!("mode {:04o} lets other users write; allowed: 0700", found.mode() & 0o7777)))
+        }
+        Ok(found) if !user_changes && found.uid() != geteuid().as_raw() => {
+            Err(says(&format_args!("belongs to user {}, not to this one ({})", found.uid(), geteuid().as_raw())))
+        }
+        Ok(_) => access(dir, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK).map_err(|error| says(&error)),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let above =
+                dir.ancestors().skip(1).map(|dir| if dir.as_os_str().is_empty() { Path::new(".") } else { dir });
+            let Some(above) = above.into_iter().find(|dir| dir.exists()) else { return Err(says(&error)) };
+            access(above, Access::WRITE_OK | Access::EXEC_OK)
+                .map_err(|error| says(&format_args!("cannot be made in {}: {error}", above.display())))
+        }
+        Err(error) => Err(says(&error)),
+    }
+}

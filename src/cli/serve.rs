@@ -1,0 +1,17 @@
+//! `svc-edge serve`, and `svc-edge` alone.
+
+use std::process::ExitCode;
+
+use super::args::ServeArgs;
+use super::{check, conf_errors};
+use crate::boot;
+use crate::conf::Conf;
+
+/// Make the conf, then serve; with `--test`, check only.
+pub(super) fn run(args: &ServeArgs) -> ExitCode {
+    let conf = match Conf::load(args.conf.conf.as_deref(), &args.conf.flags(args.daemon)) {
+        Ok(conf) => conf,
+        Err(errors) => return conf_errors(&errors),
+    };
+    if args.test { check::checked(&conf) } else { boot::serve(conf, args.upgrade) }
+}
