@@ -2,5 +2,7 @@
 
 pub mod asset_key;
 pub mod encoding;
+pub mod multipart;
+pub mod range;
 pub mod tile;
 pub mod tilejson;
