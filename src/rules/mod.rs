@@ -1,8 +1,11 @@
 //! Pure rules: no I/O, no clock (`now` is passed in), no tokio, no pingora.
 
 pub mod asset_key;
+pub mod date;
 pub mod encoding;
+pub mod etag;
 pub mod multipart;
+pub mod precondition;
 pub mod range;
 pub mod tile;
 pub mod tilejson;
