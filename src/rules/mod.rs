@@ -7,5 +7,7 @@ pub mod etag;
 pub mod multipart;
 pub mod precondition;
 pub mod range;
+pub mod repr_digest;
+pub mod structured;
 pub mod tile;
 pub mod tilejson;
