@@ -4,6 +4,7 @@ pub mod asset_key;
 pub mod date;
 pub mod encoding;
 pub mod etag;
+pub mod media_type;
 pub mod multipart;
 pub mod precondition;
 pub mod range;
