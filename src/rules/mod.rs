@@ -1,12 +1,14 @@
 //! Pure rules: no I/O, no clock (`now` is passed in), no tokio, no pingora.
 
 pub mod asset_key;
+pub mod corr_id;
 pub mod date;
 pub mod encoding;
 pub mod etag;
 pub mod media_type;
 pub mod multipart;
 pub mod precondition;
+pub mod problem;
 pub mod range;
 pub mod repr_digest;
 pub mod structured;
