@@ -4,6 +4,7 @@
 //! so a pack is read-only by type. Nothing here knows what HTTP is, beyond the words of its metadata.
 
 pub mod cas;
+pub mod decode;
 pub mod pack;
 
 use std::borrow::Cow;
