@@ -1,0 +1,16 @@
+//! Packs from the outside: sound ones written by other implementations, hostile ones, and files that change under a server.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+#[path = "packs/build.rs"]
+mod build;
+#[path = "packs/command.rs"]
+mod command;
+#[path = "packs/hostile_mbtiles.rs"]
+mod hostile_mbtiles;
+#[path = "packs/hostile_pmtiles.rs"]
+mod hostile_pmtiles;
+#[path = "packs/mounts.rs"]
+mod mounts;
+#[path = "packs/sound.rs"]
+mod sound;
