@@ -5,6 +5,7 @@
 
 pub mod cas;
 pub mod decode;
+pub mod hot;
 pub mod pack;
 
 use std::borrow::Cow;
