@@ -5,6 +5,7 @@
 mod args;
 mod check;
 mod docs;
+pub mod cas;
 pub mod pack;
 mod serve;
 

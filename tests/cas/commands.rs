@@ -1,0 +1,87 @@
+//! The `cas …` commands: their arguments and their exit codes.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use clap::{Parser, Subcommand};
+
+use super::support::*;
+use svc_edge::cli::cas::{CasCommand, CasTarget, run};
+use svc_edge::conf::{CasBacking, CasConf};
+use svc_edge::store::cas::*;
+
+#[derive(Parser)]
+struct Line {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    #[command(subcommand)]
+    Cas(CasCommand),
+}
+
+fn resolve(target: &CasTarget) -> Result<CasConf, String> {
+    match (&target.conf, &target.cas_dir) {
+        (Some(_), _) => Ok(CasConf { store: CasBacking::Memory, ..conf(Path::new("/nowhere")) }),
+        (None, Some(dir)) => Ok(conf(dir)),
+        (None, None) => Err("no store was named".into()),
+    }
+}
+
+/// The exit code of `svc-edge cas …`; 2 too for what clap refuses.
+fn exit(args: &[&str]) -> u8 {
+    let Ok(line) = Line::try_parse_from(["svc-edge", "cas"].iter().chain(args)) else { return 2 };
+    let Command::Cas(command) = line.command;
+    let code = format!("{:?}", run(command, resolve));
+    (0..=2).find(|known| code == format!("{:?}", std::process::ExitCode::from(*known))).unwrap()
+}
+
+#[test]
+fn exit_codes_say_done_fault_or_usage() {
+    let (dir, source) = (temp(), temp());
+    let (at, from) = (dir.path().join("cas"), source.path().to_str().unwrap());
+    let d = at.to_str().unwrap();
+    write(&source.path().join("a"), b"a");
+    write(&source.path().join("b/c"), b"c");
+    for command in [&["list"][..], &["stat"], &["verify"], &["gc"], &["purge", "a"]] {
+        assert_eq!(exit(&[command, &["--cas-dir", d]].concat()), 2, "no store there: {command:?}");
+    }
+    assert!(!at.exists(), "and none was made");
+    assert_eq!(exit(&["import", from, "--prefix", "p", "--cas-dir", d]), 0);
+    for command in [&["list"][..], &["stat"], &["verify"], &["verify", "--quarantine"], &["gc"], &["purge", "absent"]] {
+        assert_eq!(exit(&[command, &["--cas-dir", d]].concat()), 0, "{command:?}");
+        assert_eq!(exit(&[command, &["--json", "--cas-dir", d]].concat()), 0, "{command:?} --json");
+    }
+    let cas = Cas::open(&conf(&at)).unwrap();
+    assert_eq!(paths(&cas), ["p/a", "p/b/c"]);
+
+    symlink("a", source.path().join("link")).unwrap();
+    assert_eq!(exit(&["import", from, "--prefix", "p", "--json", "--cas-dir", d]), 1, "something was refused");
+    flip(&place(&at, &blake3::hash(b"a")), 0);
+    assert_eq!(exit(&["verify", "--cas-dir", d]), 1);
+    assert_eq!(exit(&["verify", "--quarantine", "--json", "--cas-dir", d]), 1);
+    assert_eq!(exit(&["verify", "--cas-dir", d]), 1, "a pinned object is lost");
+    assert_eq!(exit(&["purge", "p/a", "--cas-dir", d]), 0);
+    assert_eq!(exit(&["verify", "--cas-dir", d]), 0, "and is not missed any more");
+    assert_eq!(exit(&["purge", "--prefix", "p", "--cas-dir", d]), 0);
+    assert_eq!(paths(&cas), Vec::<String>::new());
+
+    for usage in [
+        &["purge", "--cas-dir", d][..],
+        &["purge", "a", "--prefix", "p", "--cas-dir", d],
+        &["purge", "../a", "--cas-dir", d],
+        &["import", from, "--prefix", "/p", "--cas-dir", d],
+        &["import", "--cas-dir", d],
+        &["list"],
+        &["list", "--conf", "memory.yaml"],
+        &["frobnicate"],
+    ] {
+        assert_eq!(exit(usage), 2, "{usage:?}");
+    }
+    assert_eq!(exit(&["import", "/nowhere/at/all", "--cas-dir", d]), 1);
+    fs::set_permissions(&at, fs::Permissions::from_mode(0o777)).unwrap();
+    assert_eq!(exit(&["list", "--cas-dir", d]), 2, "others may write it");
+}
