@@ -6,8 +6,9 @@
 mod build;
 
 use build::{Schema, conf, pyramid, simple_pmtiles, write_mbtiles};
-use svc_edge::conf::Verify;
+use svc_edge::conf::{CasBacking, CasConf, Durability, Verify};
 use svc_edge::rules::encoding::Coding;
+use svc_edge::store::cas::{Cas, Meta};
 use svc_edge::store::decode::{Caps, decode};
 use svc_edge::store::pack::Pack;
 use svc_edge::store::{Body, Store};
@@ -138,6 +139,40 @@ fn an_mbtiles_pack_keeps_the_contract_with_a_table_and_with_a_view() {
         let coded: Vec<_> = tiles.iter().map(|(address, data)| (*address, build::gzip(data))).collect();
         write_mbtiles(&path, &coded, schema, &[]);
         contract(|| (Box::new(Pack::open(&conf(&path, Verify::Full)).unwrap()), keys(&tiles)));
+    }
+}
+
+/// A CAS with small objects, one of many segments, and one without bytes behind a path of its own.
+#[test]
+fn a_cas_keeps_the_contract_on_disk_and_in_memory() {
+    let mut content = vec![("a.txt".to_owned(), b"hello, world".to_vec()), ("dir/b.bin".to_owned(), vec![7; 300_000])];
+    let large: Vec<u8> =
+        (0..2_000_003_u32).flat_map(|n| (n.wrapping_mul(2_654_435_761) >> 24).to_le_bytes()[..1].to_vec()).collect();
+    content.insert(0, ("large".to_owned(), large));
+    content.push(("empty".to_owned(), Vec::new()));
+    let dir = tempfile::tempdir().unwrap();
+    for store in [CasBacking::Disk, CasBacking::Memory] {
+        let conf = CasConf {
+            dir: dir.path().join("cas"),
+            max_bytes: 1 << 30,
+            max_objects: 1000,
+            memory_bytes: 1 << 20,
+            store,
+            durability: Durability::Verify,
+        };
+        contract(|| {
+            let cas = Cas::open(&conf).unwrap();
+            for (path, bytes) in &content {
+                let meta = Meta {
+                    pinned: true,
+                    content_type: "text/plain".into(),
+                    coding: Coding::Identity,
+                    last_modified: None,
+                };
+                cas.put(path, &mut bytes.as_slice(), meta).unwrap();
+            }
+            (Box::new(cas), content.clone())
+        });
     }
 }
 

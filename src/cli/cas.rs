@@ -48,7 +48,7 @@ pub enum CasCommand {
         /// The directory
         #[arg(value_name = "DIR")]
         dir: PathBuf,
-        /// Files become objects at P/<relative path>
+        /// Files become objects at P/, then their relative path
         #[arg(long, value_name = "P", default_value = "")]
         prefix: String,
         /// Which store, how to print.

@@ -107,6 +107,7 @@ fn verify_file(file: &Path, bar: &ProgressBar) -> Result<Report, PackError> {
         name: "verified".into(),
         verify: Verify::Header,
         missing_tile: MissingTile::Auto,
+        cache_control: None,
     };
     let pack = Pack::open(&conf)?;
     let report = verify(&pack, &|progress| {

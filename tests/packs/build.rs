@@ -14,7 +14,7 @@ use svc_edge::store::pack::pmtiles::header::{Header, LEN, Section};
 pub type Content = ((u8, u32, u32), Vec<u8>);
 
 pub fn conf(path: &Path, verify: Verify) -> PackConf {
-    PackConf { path: path.into(), name: "test".into(), verify, missing_tile: MissingTile::Auto }
+    PackConf { path: path.into(), name: "test".into(), verify, missing_tile: MissingTile::Auto, cache_control: None }
 }
 
 pub fn address(z: u8, x: u32, y: u32) -> TileId {

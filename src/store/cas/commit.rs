@@ -19,6 +19,7 @@ use super::write::{Staged, failed};
 use super::{Cas, CasError, Inner, key};
 use crate::observe::bus::{Event, publish};
 use crate::observe::metrics::{CAS_WRITES, VERIFY_FAILURES, VerifyKind, WriteStatus};
+use crate::rules::asset_key::{self, KeyError};
 use crate::store::StoreError;
 
 /// Objects that one transaction of a purge removes.
@@ -46,7 +47,7 @@ pub(super) enum Outcome {
 impl Cas {
     /// Store an object: read `source` to its end, write the blob, commit. Pinned objects are durable when this returns.
     pub fn put(&self, path: &str, source: &mut dyn io::Read, meta: Meta) -> Result<Stored, CasError> {
-        key::check(path).map_err(|why| CasError::Refused(why.into()))?;
+        asset_key::check(path).map_err(refused)?;
         let mut writer = self.writer()?;
         let mut buf = vec![0; SEGMENT as usize];
         loop {
@@ -66,7 +67,7 @@ impl Cas {
     /// Commit staged blobs as objects, in one transaction: the answers stand in the order of `puts`. Group what comes together.
     pub fn commit(&self, mut puts: Vec<Put>) -> Result<Vec<Stored>, StoreError> {
         for Put { path, meta, staged } in &mut puts {
-            key::check(path).map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
+            asset_key::check(path).map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
             if !meta.pinned && !self.inner.durable {
                 continue;
             }
@@ -93,10 +94,9 @@ impl Cas {
     /// housekeeping, in this one at once.
     pub fn purge(&self, what: Purge<'_>) -> Result<Removed, CasError> {
         let mut manifest = Manifest::new(self.inner.dir.clone());
-        let refused = |why: &'static str| CasError::Refused(why.into());
         match what {
             Purge::Path(path) => {
-                key::check(path).map_err(refused)?;
+                asset_key::check(path).map_err(refused)?;
                 Ok(self.inner.purge_path(path, &mut manifest)?)
             }
             Purge::Prefix(prefix) => {
@@ -104,6 +104,11 @@ impl Cas {
             }
         }
     }
+}
+
+/// A path or a prefix that no client could ask for.
+pub(super) fn refused(why: KeyError) -> CasError {
+    CasError::Refused(why.to_string().into())
 }
 
 impl Inner {

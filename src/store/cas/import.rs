@@ -24,6 +24,7 @@ use super::walk::{Source, Step, walk};
 use super::write::{BlobWriter, Staged};
 use super::{Cas, CasError, Inner, index, key};
 use crate::rules::encoding::Coding;
+use crate::rules::media_type;
 use crate::store::StoreError;
 
 /// Objects of one transaction. Each may hold a file descriptor until it is committed.
@@ -71,7 +72,7 @@ impl Cas {
         options: &ImportOptions,
         progress: &mut dyn FnMut(&ImportReport),
     ) -> Result<ImportReport, CasError> {
-        let prefix = key::prefix(prefix).map_err(|why| CasError::Refused(why.into()))?;
+        let prefix = key::prefix(prefix).map_err(super::commit::refused)?;
         let meta = dir.metadata().map_err(|error| CasError::io("cannot import", dir, error))?;
         if !meta.is_dir() {
             return Err(CasError::Refused(format!("{}: not a directory", dir.display()).into()));
@@ -238,10 +239,9 @@ fn one(inner: &Arc<Inner>, source: &Source) -> Result<OneFile, StoreError> {
         Ok(after) if stamp(&after) == stamp(&before) && staged.len() == before.len() => {}
         _ => return Ok(OneFile::Refused("it changed while it was read".into())),
     }
-    let guess = mime_guess::from_path(&source.key).first_raw().unwrap_or("application/octet-stream");
     let meta = Meta {
         pinned: true,
-        content_type: Cow::Borrowed(guess),
+        content_type: media_type::of(&source.key),
         coding: Coding::Identity,
         last_modified: Some(from_seconds(before.mtime())),
     };
@@ -250,7 +250,7 @@ fn one(inner: &Arc<Inner>, source: &Source) -> Result<OneFile, StoreError> {
             hash: staged.hash,
             size: staged.len,
             pinned: meta.pinned,
-            content_type: guess.to_owned(),
+            content_type: meta.content_type.to_string(),
             coding: meta.coding,
             last_modified: meta.last_modified,
             ..row.clone()

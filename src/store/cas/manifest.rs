@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 use super::blobs::allocated;
 use super::dir::{CasDir, unique};
 use super::index::{self, Txn};
-use super::key;
 use super::types::{ObjectInfo, from_seconds, now, to_seconds};
+use crate::rules::asset_key;
 use crate::store::StoreError;
 
 /// Longest line: a path of 4096 bytes, each escaped to six, and the rest.
@@ -79,7 +79,7 @@ impl Line {
         let Self::Pin { path, hash, size, content_type, coding, last_modified, stored_at, .. } = self else {
             return None;
         };
-        key::check(path).ok()?;
+        asset_key::check(path).ok()?;
         Some(ObjectInfo {
             path: path.clone(),
             hash: Hash::from_hex(hash).ok()?,

@@ -156,7 +156,7 @@ impl Cas {
     /// Call `each` with every object below `prefix` (empty for all) in the order of paths, until it breaks. Holds a page of
     /// rows, not all of them, and no lock.
     pub fn list(&self, prefix: &str, each: &mut dyn FnMut(ObjectInfo) -> ControlFlow<()>) -> Result<(), CasError> {
-        let prefix = key::prefix(prefix).map_err(|why| CasError::Refused(why.into()))?;
+        let prefix = key::prefix(prefix).map_err(commit::refused)?;
         let mut after = String::new();
         loop {
             let page = self.inner.index.read(|connection| index::page(connection, prefix, &after, 1000))?;

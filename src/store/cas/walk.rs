@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::key;
+use crate::rules::asset_key;
 
 /// A file to import.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,8 +76,8 @@ fn one(entry: &fs::DirEntry, prefix: &str, cas: Option<(u64, u64)>, dirs: &mut V
     if !meta.is_file() {
         return Some(Step::Refused(path, "not a regular file".into()));
     }
-    Some(match key::check(&key) {
+    Some(match asset_key::check(&key) {
         Ok(()) => Step::File(Source { file: path, key }, meta.len()),
-        Err(why) => Step::Refused(path, why.into()),
+        Err(why) => Step::Refused(path, why.to_string().into()),
     })
 }

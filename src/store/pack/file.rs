@@ -66,6 +66,11 @@ impl Stamp {
     pub fn etag(&self) -> Box<str> {
         format!("\"st:{}-{}\"", self.size, self.mtime_s).into()
     }
+
+    /// As [`Stamp::etag`] with the nanoseconds, for a file that took the place of one with the same tag.
+    pub fn fine_etag(&self) -> Box<str> {
+        format!("\"st:{}-{}.{:09}\"", self.size, self.mtime_s, self.mtime_ns).into()
+    }
 }
 
 /// An open descriptor and the stamp it had when it was opened.

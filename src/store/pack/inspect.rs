@@ -103,6 +103,7 @@ pub fn inspect(path: &Path, go_on: &dyn Fn(u64, u64) -> bool) -> Result<Inspecti
         name: "inspected".into(),
         verify: Verify::Header,
         missing_tile: MissingTile::Auto,
+        cache_control: None,
     };
     let pack = Pack::open(&conf)?;
     let facts = pack.facts().clone();

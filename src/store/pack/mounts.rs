@@ -39,6 +39,11 @@ impl Mount {
         self.serving.load(Ordering::Acquire)
     }
 
+    /// Whether what was read from it still stands for its name: two atomic loads.
+    pub fn is_current(&self) -> bool {
+        self.is_serving() && !self.retired.load(Ordering::Acquire)
+    }
+
     /// How the pack was configured.
     pub fn conf(&self) -> &PackConf {
         &self.conf
@@ -76,8 +81,8 @@ impl Mount {
 
     fn lose(&self, cause: &str) {
         if self.serving.swap(false, Ordering::AcqRel) && !self.retired.load(Ordering::Acquire) {
-            log::warn!("pack {} is out of service: {} {cause}", self.conf.name, self.conf.path.display());
-            bus::publish(Event::PackLost { pack: self.conf.name.clone(), cause: cause.to_owned() });
+            let cause = format!("{} {cause}", self.conf.path.display());
+            bus::publish(Event::PackLost { pack: self.conf.name.clone(), cause });
         }
     }
 }
@@ -115,7 +120,7 @@ impl Mounts {
             let mount = match Pack::open(conf) {
                 Ok(pack) => Self::mount(&book, conf, pack, None),
                 Err(error) if conf.verify == Verify::None => {
-                    log::warn!("pack {} begins out of service: {error}", conf.name);
+                    log::warn!(event = "pack_rejected", pack = conf.name.as_str(), cause = error.to_string().as_str(); "begins out of service");
                     Mount::new(conf, None)
                 }
                 Err(error) => return Err(error),
@@ -181,24 +186,30 @@ impl Mounts {
             match digest(own.as_ref().unwrap_or(mounted), &|_| !cancel.load(Ordering::Relaxed)) {
                 Ok(Some(hash)) => {
                     if let Err(error) = self.book.insert(path, mounted.stamp(), hash) {
-                        log::warn!("the digest of pack {} is not remembered: {error}", mount.conf.name);
+                        log::warn!(event = "pack_digest", pack = mount.conf.name.as_str(), cause = error.to_string().as_str(); "not remembered");
                     }
                 }
                 Ok(None) => return,
-                Err(error) => log::warn!("pack {} has no digest: {error}", mount.conf.name),
+                Err(error) => {
+                    log::warn!(event = "pack_digest", pack = mount.conf.name.as_str(), cause = error.to_string().as_str(); "")
+                }
             }
         }
     }
 
     /// Put an opened pack into service, in place of `old`.
     fn mount(book: &Book, conf: &PackConf, pack: Pack, old: Option<&Pack>) -> Mount {
-        // Opened anew without having changed, it keeps its tag: clients that have half of it may go on.
-        let pack = match (old.filter(|old| old.stamp() == pack.stamp()), book.get(&conf.path, pack.stamp())) {
-            (Some(old), _) => pack.tagged(old.etag.clone(), old.digest),
-            (None, Some(digest)) => pack.tagged(super::tile::etag(&digest), Some(digest)),
-            (None, None) => pack,
+        let pack = match (old, book.get(&conf.path, pack.stamp())) {
+            // Opened anew without having changed, it keeps its tag: clients that have half of it may go on.
+            (Some(old), _) if old.stamp() == pack.stamp() => pack.tagged(old.etag.clone(), old.digest),
+            (_, Some(digest)) => pack.tagged(super::tile::etag(&digest), Some(digest)),
+            // Of the same size and second as its predecessor: it must have another tag all the same.
+            (Some(old), None) if old.etag() == pack.etag() => {
+                let etag = pack.stamp().fine_etag();
+                pack.tagged(etag, None)
+            }
+            (_, None) => pack,
         };
-        log::info!("pack {} is mounted from {}", conf.name, conf.path.display());
         bus::publish(Event::PackMounted { pack: conf.name.clone(), etag: pack.etag().to_owned() });
         Mount::new(conf, Some(pack))
     }
@@ -273,7 +284,7 @@ fn is_news(mount: &Mount, stamp: &Stamp) -> bool {
 /// Log a condition that lasts once.
 fn tell(watch: &mut Watch, mount: &Mount, what: String) {
     if watch.told.as_ref() != Some(&what) {
-        log::warn!("pack {}: {what}", mount.conf.name);
+        log::warn!(event = "pack_rejected", pack = mount.conf.name.as_str(), cause = what.as_str(); "");
         watch.told = Some(what);
     }
 }
