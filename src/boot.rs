@@ -1,1 +1,204 @@
 //! Conf → stores → edge → Pingora server: the only file that sees everything.
+
+mod housekeeping;
+mod shutdown;
+
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use pingora::apps::http_app::HttpServer;
+use pingora::listeners::{L4BufferSettings, ListenerConfig};
+use pingora::proxy::ProxyServiceBuilder;
+use pingora::server::configuration::{Opt, ServerConf};
+use pingora::server::{RunArgs, Server};
+use pingora::services::background::GenBackgroundService;
+use pingora::services::listening::Service;
+
+use self::housekeeping::{Housekeeping, Hurry};
+use self::shutdown::Signals;
+use crate::admin::Admin;
+use crate::conf::version::{COMMIT, VERSION};
+use crate::conf::{CasBacking, Conf, LogFormat, ServerSection};
+use crate::edge::{Edge, Settings, Stores};
+use crate::observe::bus;
+use crate::observe::log::Format;
+use crate::store::cas::Cas;
+use crate::store::pack::mounts::Mounts;
+
+/// A connection's write buffer: header and body of a small answer leave in one `send`. Pingora's default of 1,460 bytes takes two.
+const WRITE_BUFFER: usize = 8 * 1024;
+/// A connection's read buffer. Requests are small; Pingora's default of 64 KiB is paid by every idle connection.
+const READ_BUFFER: usize = 4 * 1024;
+
+/// Serve until the process is asked to stop. `upgrade`: take the listeners of a running server over.
+/// Says what is wrong in one line and returns 1 when it can't start.
+pub fn serve(conf: Conf, upgrade: bool) -> ExitCode {
+    match start(conf, upgrade) {
+        Ok(()) => {
+            crate::observe::log::flush();
+            ExitCode::SUCCESS
+        }
+        Err(fault) => {
+            crate::observe::log::flush();
+            // Nobody is left to be told that standard error is closed.
+            let _ = writeln!(std::io::stderr(), "svc-edge: {fault}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn start(mut conf: Conf, upgrade: bool) -> Result<(), String> {
+    start_log(&conf)?;
+    raise_descriptor_limit();
+    shutdown::keep_alive_on_hangup().map_err(|error| format!("signal handlers: {error}"))?;
+    make_private_dirs(&conf.server, upgrade)?;
+    if !upgrade {
+        claim_ports(&mut conf)?;
+    }
+    let events = Mutex::new(Some(bus::subscribe()));
+    let (mounts, cas) = open_stores(&conf)?;
+    let banner = banner(&conf, &mounts);
+
+    let server_conf = pingora_conf(&conf.server);
+    let opt = Opt { upgrade, daemon: conf.server.daemon, ..Opt::default() };
+    let mut server = Server::new_with_opt_and_conf(opt, server_conf);
+    server.bootstrap();
+
+    let bound = *conf.edge.bind.first().ok_or("edge.bind is empty")?;
+    let settings = Settings::new(&conf.edge, bound).map_err(|error| format!("edge.http: {error}"))?;
+    let stores = Stores::new(mounts.clone(), cas.clone(), conf.edge.cas.memory_bytes);
+    let mut edge = ProxyServiceBuilder::new(&server.configuration, Edge::new(settings, stores)).name("edge").build();
+    for address in &conf.edge.bind {
+        let buffers = L4BufferSettings::new(READ_BUFFER, WRITE_BUFFER);
+        edge.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(buffers));
+    }
+    server.add_service(edge);
+    if let Some(address) = conf.edge.metrics {
+        let mut admin = Service::new("admin".into(), HttpServer::new_app(Admin { version: VERSION, commit: COMMIT }));
+        admin.add_tcp(&address.to_string());
+        admin.threads = Some(1);
+        server.add_service(admin);
+    }
+
+    let hurry = Arc::new(Hurry::default());
+    let listeners = conf.edge.bind.iter().copied().chain(conf.edge.metrics).collect();
+    let housekeeping =
+        Housekeeping { mounts, cas, listeners, events, banner, hurry: hurry.clone(), stopping: Arc::default() };
+    server.add_service(GenBackgroundService::new("housekeeping".into(), Arc::new(housekeeping)));
+    let signals = Signals {
+        grace: Duration::from_secs(conf.server.grace_period_seconds),
+        hangup: Arc::new(move || {
+            log::info!(event = "hangup"; "looking at the packs; the conf is not re-read in this version");
+            hurry.up();
+        }),
+    };
+    server.run(RunArgs { shutdown_signal: Box::new(signals) });
+    Ok(())
+}
+
+fn start_log(conf: &Conf) -> Result<(), String> {
+    let format = match conf.edge.log.format {
+        LogFormat::Json => Format::Json,
+        LogFormat::Text => Format::Text,
+    };
+    crate::observe::log::init(format, conf.edge.log.level, None).map_err(|error| format!("log: {error}"))
+}
+
+/// The directories of Pingora's files, for us alone: its socket is writable by all, and whoever reaches it gets our listeners.
+fn make_private_dirs(server: &ServerSection, upgrade: bool) -> Result<(), String> {
+    let files = [(upgrade, &server.upgrade_sock), (server.daemon, &server.pid_file)];
+    for dir in files.into_iter().filter(|(used, _)| *used).filter_map(|(_, file)| file.parent()) {
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        made.map_err(|error| format!("{}: {error}", dir.display()))?;
+    }
+    Ok(())
+}
+
+/// Allow as many descriptors as the system lets us: each connection takes one.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        log::warn!(event = "descriptor_limit", cause = error.to_string().as_str(); "the soft limit stays");
+    }
+}
+
+/// Bind every address once and let it go again: Pingora would try a taken one for half a minute, and then panic in a task.
+/// A port of 0 becomes the one that the system chose.
+fn claim_ports(conf: &mut Conf) -> Result<(), String> {
+    let mut claimed = Vec::new();
+    for address in conf.edge.bind.iter_mut().chain(conf.edge.metrics.as_mut()) {
+        let listener = TcpListener::bind(*address).map_err(|error| format!("cannot listen on {address}: {error}"))?;
+        *address = listener.local_addr().map_err(|error| format!("cannot listen on {address}: {error}"))?;
+        // Held until all are bound, or two ports of 0 could be the same.
+        claimed.push(listener);
+    }
+    Ok(())
+}
+
+fn open_stores(conf: &Conf) -> Result<(Arc<Mounts>, Arc<Cas>), String> {
+    let cas = Cas::open(&conf.edge.cas).map_err(|error| format!("cas: {error}"))?;
+    let digests = (conf.edge.cas.store == CasBacking::Disk).then(|| conf.edge.cas.dir.join("packs.json"));
+    let mounts = Mounts::open(&conf.edge.packs, digests).map_err(|error| error.to_string())?;
+    Ok((Arc::new(mounts), Arc::new(cas)))
+}
+
+/// Pingora's conf. Its grace period is a sleep without condition: ours, in `shutdown`, ends when nothing is in flight.
+fn pingora_conf(section: &ServerSection) -> ServerConf {
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let retries = section.upgrade_sock_connect_accept_max_retries;
+    ServerConf {
+        version: section.version,
+        threads: section.threads,
+        listener_tasks_per_fd: section.listener_tasks_per_fd,
+        work_stealing: section.work_stealing,
+        max_blocking_threads: Some(section.max_blocking_threads),
+        blocking_threads_ttl_seconds: Some(section.blocking_threads_ttl_seconds),
+        fast_timeout_to_tokio_threshold_seconds: section.fast_timeout_to_tokio_threshold_seconds,
+        grace_period_seconds: Some(0),
+        graceful_shutdown_timeout_seconds: Some(section.graceful_shutdown_timeout_seconds),
+        upgrade_sock: text(&section.upgrade_sock),
+        upgrade_sock_connect_accept_max_retries: Some(retries),
+        daemon: section.daemon,
+        pid_file: text(&section.pid_file),
+        error_log: section.error_log.as_deref().map(text),
+        working_directory: section.working_directory.clone(),
+        user: section.user.clone(),
+        group: section.group.clone(),
+        daemon_wait_for_ready: section.daemon_wait_for_ready,
+        daemon_ready_timeout_seconds: section.daemon_ready_timeout_seconds.try_into().ok(),
+        daemon_notify_timeout_seconds: section.daemon_notify_timeout_seconds.try_into().ok(),
+        // No upstream, no trust store: Pingora's connector panics where the system has none, and takes 13 ms to load one.
+        ca_file: Some("/dev/null".into()),
+        ..ServerConf::default()
+    }
+}
+
+/// What to open, for whoever started the server by hand. It goes to standard output; the log goes to standard error.
+fn banner(conf: &Conf, mounts: &Mounts) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let base = conf.edge.bind.first().map(|address| format!("http://{address}/edge/assets")).unwrap_or_default();
+    let _ = writeln!(text, "svc-edge {VERSION} serves {base}/ (offline)");
+    for pack in &conf.edge.packs {
+        let Some(mount) = mounts.get(&pack.name) else { continue };
+        let _ = match mount.facts() {
+            Some(facts) => writeln!(
+                text,
+                "  pack {:12} {base}/{}.json   zoom {} to {}",
+                pack.name, pack.name, facts.min_zoom, facts.max_zoom
+            ),
+            None => writeln!(text, "  pack {:12} out of service", pack.name),
+        };
+    }
+    if let Some(address) = conf.edge.metrics {
+        let _ = writeln!(text, "  metrics           http://{address}/metrics");
+    }
+    text
+}

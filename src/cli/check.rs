@@ -1,7 +1,7 @@
 //! `svc-edge check`: the conf and what it names, without binding a port.
 
 use std::fmt::Write;
-use std::fs::{File, metadata};
+use std::fs::metadata;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -13,6 +13,7 @@ use rustix::process::geteuid;
 use super::args::ConfArgs;
 use super::{conf_errors, fault, print};
 use crate::conf::{CasBacking, Conf, PackConf};
+use crate::store::pack::Pack;
 
 /// Make the conf and check what it names.
 pub(super) fn run(args: &ConfArgs) -> ExitCode {
@@ -54,15 +55,9 @@ pub fn check_stores(conf: &Conf) -> Vec<String> {
     packs.chain(cas).collect()
 }
 
-/// A pack is a file that can be read.
+/// A pack opens, and verifies as its conf asks.
 fn check_pack(pack: &PackConf) -> Result<(), String> {
-    let says = |what: &dyn std::fmt::Display| format!("pack {}: {}: {what}", pack.name, pack.path.display());
-    let found = metadata(&pack.path).map_err(|error| says(&error))?;
-    // Looked at before it is opened: opening a FIFO waits for its writer.
-    if !found.is_file() {
-        return Err(says(&"is no file"));
-    }
-    File::open(&pack.path).map(drop).map_err(|error| says(&error))
+    Pack::open(pack).map(drop).map_err(|error| format!("pack {}: {error}", pack.name))
 }
 
 /// A CAS directory is ours alone, or can be made. With `user` set, its owner is another than the one who checks.

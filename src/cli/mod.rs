@@ -3,9 +3,9 @@
 //! Exit codes: 0 done, 1 a fault was found, 2 the usage or the conf is wrong.
 
 mod args;
+pub mod cas;
 mod check;
 mod docs;
-pub mod cas;
 pub mod pack;
 mod serve;
 
@@ -14,8 +14,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::conf::ConfErrors;
 use crate::conf::version::VERSION_AND_COMMIT;
+use crate::conf::{self, CasConf, ConfErrors};
 
 pub use args::{ConfArgs, ServeArgs};
 pub use docs::{CompletionsArgs, DocsArgs, ManArgs};
@@ -48,6 +48,12 @@ enum Command {
     Serve(ServeArgs),
     /// Check a conf and what it names, without binding a port
     Check(ConfArgs),
+    /// Look into packs: inspect, verify
+    #[command(subcommand)]
+    Pack(pack::PackCommand),
+    /// Work on the content-addressed store: import, list, stat, verify, gc, purge
+    #[command(subcommand)]
+    Cas(cas::CasCommand),
     /// Print the completions of a shell
     Completions(CompletionsArgs),
     /// Print the manual page, or write one a command
@@ -64,10 +70,17 @@ pub fn main() -> ExitCode {
         None => serve::run(&cli.serve),
         Some(Command::Serve(args)) => serve::run(&args),
         Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Pack(command)) => pack::run(command),
+        Some(Command::Cas(command)) => cas::run(command, resolve_cas),
         Some(Command::Completions(args)) => docs::completions(&args),
         Some(Command::Man(args)) => docs::man(&args),
         Some(Command::Docs(args)) => docs::docs(&args),
     }
+}
+
+/// The store that a `cas` command works on.
+fn resolve_cas(target: &cas::CasTarget) -> Result<CasConf, String> {
+    conf::resolve_cas(target.conf.as_deref(), target.cas_dir.as_deref()).map_err(|errors| errors.to_string())
 }
 
 /// The table of commands and flags, from which help, completions and manual pages are made.

@@ -3,7 +3,7 @@
 //! A request never waits for the log: the channel to the writer is bounded, and what finds it full is dropped and counted
 //! in `bus_lagged_total{bus="log"}`. Before [`start_writer`] (a command, or a process that will still fork) lines are written at once.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -46,7 +46,7 @@ static LOGGER: OnceLock<Logger> = OnceLock::new();
 /// Start logging: to `file`, or to standard error. A second call changes nothing but the level.
 pub fn init(format: Format, level: LevelFilter, file: Option<&Path>) -> io::Result<()> {
     let sink: Box<dyn Write + Send> = match file {
-        Some(path) => Box::new(OpenOptions::new().create(true).append(true).open(path).map(File::from)?),
+        Some(path) => Box::new(OpenOptions::new().create(true).append(true).open(path)?),
         None => Box::new(io::stderr()),
     };
     let logger = LOGGER.get_or_init(|| Logger { format, sink: Mutex::new(sink), writer: OnceLock::new() });

@@ -1,4 +1,4 @@
-//! The metrics: one table ([`TABLE`]) is the source of names, labels, help and `docs/metrics.md`.
+//! The metrics: one table (`TABLE`) is the source of names, labels, help and `docs/metrics.md`.
 //!
 //! A counter is a row of cache-line-sized shards, one picked per thread: two workers that count hits never touch the same line.
 //! Labels take their values from closed sets written here, so that every series exists at zero from the start and

@@ -279,6 +279,12 @@ mod tests {
     }
 
     #[test]
+    fn a_label_stands_at_its_index() {
+        assert_eq!([Colour::Red, Colour::Green, Colour::Blue].map(Colour::as_str), Colour::VALUES);
+        assert_eq!([Size::Small, Size::Large].map(Size::as_str), Size::VALUES);
+    }
+
+    #[test]
     fn every_combination_of_labels_has_a_series_of_its_own() {
         static COUNTERS: Counters<(Colour, Size)> = Counters::new();
         COUNTERS.add((Colour::Green, Size::Large), 3);

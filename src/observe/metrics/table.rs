@@ -66,7 +66,7 @@ label! {
 
 label! {
     /// What took too long.
-    TimeoutOp { PackRead = "pack_read", Write = "write" }
+    TimeoutOp { PackRead = "pack_read", Lookup = "lookup" }
 }
 
 label! {

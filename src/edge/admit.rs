@@ -1,0 +1,74 @@
+//! Whether a request may be answered at all: its form, its bounds, its method.
+
+use http::{Method, Version, header};
+use pingora::proxy::Session;
+
+use super::ctx::Ctx;
+use super::fail::Refusal;
+use super::settings::Settings;
+use crate::observe::metrics::{self, Reason};
+
+/// Check what can be checked before the path is looked at; the cheapest and the most telling first.
+pub async fn check(settings: &Settings, session: &mut Session, ctx: &mut Ctx) -> Result<(), Refusal> {
+    let request = session.req_header();
+    // The id comes first: every refusal carries it.
+    ctx.identify(request.headers.get("x-corr-id"));
+    ctx.method = match request.method {
+        Method::GET => metrics::Method::Get,
+        Method::HEAD => metrics::Method::Head,
+        Method::OPTIONS => metrics::Method::Options,
+        _ => metrics::Method::Other,
+    };
+    // RFC 9112 §3.2: a request without Host is bad. Pingora refuses several of them, and a URI's authority that differs.
+    if request.version == Version::HTTP_11 && !request.headers.contains_key(header::HOST) {
+        return Err(Refusal::close(Reason::BadRequest));
+    }
+    if request.raw_path().len() > settings.ingress.uri_bytes {
+        return Err(Refusal::close(Reason::UriCap));
+    }
+    if header_bytes(session) > settings.ingress.header_bytes {
+        return Err(Refusal::close(Reason::HeaderCap));
+    }
+    if ctx.method == metrics::Method::Other {
+        // Its body, if any, is not for us: the connection goes with it.
+        return Err(Refusal::close(Reason::Method));
+    }
+    discard_body(settings, session).await
+}
+
+/// Size of the header block: on HTTP/1 as it came over the wire, on HTTP/2 as RFC 9113 §6.5.2 counts it.
+fn header_bytes(session: &Session) -> usize {
+    match session.as_http1() {
+        Some(h1) => h1.get_headers_raw_bytes().len(),
+        None => session.req_header().headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum(),
+    }
+}
+
+/// Read away a body that nobody asked for, within bounds, so that it is not taken for the next request. No method of ours has one.
+async fn discard_body(settings: &Settings, session: &mut Session) -> Result<(), Refusal> {
+    if session.as_downstream_mut().is_body_done() {
+        return Ok(());
+    }
+    let declared = session.req_header().headers.get(header::CONTENT_LENGTH);
+    // Pingora has refused what is no number.
+    let declared = declared.and_then(|length| length.to_str().ok()).and_then(|text| text.trim().parse::<u64>().ok());
+    if declared.is_some_and(|length| length > settings.ingress.body_bytes) {
+        return Err(Refusal::close(Reason::BodyCap));
+    }
+    let reading = async {
+        let mut left = settings.ingress.body_bytes;
+        loop {
+            match session.as_downstream_mut().read_request_body().await {
+                Ok(Some(bytes)) => match left.checked_sub(bytes.len() as u64) {
+                    Some(rest) => left = rest,
+                    None => return Err(Refusal::close(Reason::BodyCap)),
+                },
+                Ok(None) => return Ok(()),
+                Err(_) => return Err(Refusal::close(Reason::BadRequest)),
+            }
+        }
+    };
+    tokio::time::timeout(settings.ingress.timeout, reading)
+        .await
+        .unwrap_or_else(|_| Err(Refusal::close(Reason::Timeout)))
+}

@@ -1,0 +1,105 @@
+//! What is remembered of one request, from its header to its line in the log.
+
+use std::cell::{Cell, RefCell};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderValue;
+
+use crate::observe::metrics::{INFLIGHT, Method, Reason, Route};
+use crate::rules::corr_id;
+
+/// The state of one request.
+pub struct Ctx {
+    /// When its header was complete.
+    pub started: Instant,
+    pub route: Route,
+    pub method: Method,
+    /// The status answered; 0 before.
+    pub status: u16,
+    /// Why it was refused.
+    pub reason: Option<Reason>,
+    /// BLAKE3 of the object answered.
+    pub hash: Option<blake3::Hash>,
+    /// The id told to the client and the log. Empty until `admit` takes or makes it.
+    pub corr_id: HeaderValue,
+    _inflight: Inflight,
+}
+
+impl Ctx {
+    pub fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            route: Route::None,
+            method: Method::Other,
+            status: 0,
+            reason: None,
+            hash: None,
+            corr_id: HeaderValue::from_static(""),
+            _inflight: Inflight::enter(),
+        }
+    }
+
+    /// Take the client's id when it is acceptable, else make one.
+    pub fn identify(&mut self, given: Option<&HeaderValue>) {
+        self.corr_id = match given {
+            Some(value) if corr_id::acceptable(value.as_bytes()) => value.clone(),
+            _ => make_id(),
+        };
+    }
+
+    /// The id as shared bytes, for the log.
+    pub fn corr_id_bytes(&self) -> Bytes {
+        Bytes::copy_from_slice(self.corr_id.as_bytes())
+    }
+}
+
+/// Counts the request as inflight until it is dropped, however it ends.
+struct Inflight;
+
+impl Inflight {
+    fn enter() -> Self {
+        INFLIGHT.add(1);
+        Self
+    }
+}
+
+impl Drop for Inflight {
+    fn drop(&mut self) {
+        INFLIGHT.add(-1);
+    }
+}
+
+/// A new id: a ULID. Cut from a slab of the thread, so that it costs no allocation of its own.
+fn make_id() -> HeaderValue {
+    const SLAB: usize = 26 * 128;
+    thread_local! {
+        static IDS: RefCell<BytesMut> = RefCell::new(BytesMut::with_capacity(SLAB));
+    }
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    let random = u128::from(next_random()) << 64 | u128::from(next_random());
+    let id = corr_id::ulid(now_ms, random);
+    let bytes = IDS.with_borrow_mut(|slab| {
+        if slab.capacity() < id.len() {
+            *slab = BytesMut::with_capacity(SLAB);
+        }
+        slab.extend_from_slice(&id);
+        slab.split().freeze()
+    });
+    // Crockford's base32 is visible ASCII.
+    HeaderValue::from_maybe_shared(bytes).unwrap_or(HeaderValue::from_static("0"))
+}
+
+/// The thread's next random number (SplitMix64, seeded by the operating system): ids must differ, not be secret.
+pub fn next_random() -> u64 {
+    thread_local! {
+        static STATE: Cell<u64> = Cell::new(RandomState::new().build_hasher().finish());
+    }
+    let state = STATE.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+    STATE.set(state);
+    let mut z = state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

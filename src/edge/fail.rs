@@ -1,0 +1,140 @@
+//! From an error to an answer: one table. What a client is told names no path of the machine.
+
+use http::{HeaderValue, StatusCode, header};
+use pingora::Result;
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+
+use super::ctx::{Ctx, next_random};
+use super::settings::Settings;
+use super::{answer, cors};
+use crate::observe::metrics::{IO_TIMEOUTS, Method, RANGE_REQUESTS, REJECTED, RangeResult, Reason, TimeoutOp};
+use crate::rules::asset_key::KeyError;
+use crate::rules::problem;
+use crate::store::StoreError;
+
+/// A request that is not answered with an object.
+#[derive(Debug)]
+pub struct Refusal {
+    reason: Reason,
+    /// Length of the object whose Range could not be satisfied.
+    unsatisfied: Option<u64>,
+    /// Whether the connection must not be used again.
+    close: bool,
+}
+
+/// Status, title, and whether trying again later may help.
+const fn row(reason: Reason) -> (StatusCode, &'static str, bool) {
+    match reason {
+        Reason::BadRequest => (StatusCode::BAD_REQUEST, "The request is malformed", false),
+        Reason::BadPath => (StatusCode::BAD_REQUEST, "The path is malformed", false),
+        Reason::NotFound => (StatusCode::NOT_FOUND, "No such asset", false),
+        Reason::Method => (StatusCode::METHOD_NOT_ALLOWED, "Only GET, HEAD and OPTIONS are answered", false),
+        Reason::Precondition => (StatusCode::PRECONDITION_FAILED, "A precondition does not hold", false),
+        Reason::BodyCap => (StatusCode::PAYLOAD_TOO_LARGE, "A request here has no body", false),
+        Reason::UriCap => (StatusCode::URI_TOO_LONG, "The request target is too long", false),
+        Reason::InvalidRange => (StatusCode::RANGE_NOT_SATISFIABLE, "No byte of the range exists", false),
+        Reason::HeaderCap => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "The header is too large", false),
+        Reason::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "Something failed inside", false),
+        Reason::DecompressCap => (StatusCode::BAD_GATEWAY, "The object decodes to more than is allowed", false),
+        Reason::Corrupt => (StatusCode::BAD_GATEWAY, "The stored bytes are corrupt", false),
+        Reason::PackChanged => (StatusCode::SERVICE_UNAVAILABLE, "The pack changed and is out of service", true),
+        Reason::Timeout => (StatusCode::SERVICE_UNAVAILABLE, "The answer took too long", true),
+        Reason::Draining => (StatusCode::SERVICE_UNAVAILABLE, "The server is about to stop", true),
+    }
+}
+
+impl Refusal {
+    pub fn new(reason: Reason) -> Self {
+        Self { reason, unsatisfied: None, close: false }
+    }
+
+    /// Refuse, and close the connection behind the answer.
+    pub fn close(reason: Reason) -> Self {
+        Self { reason, unsatisfied: None, close: true }
+    }
+
+    pub fn unsatisfied(len: u64) -> Self {
+        Self { reason: Reason::InvalidRange, unsatisfied: Some(len), close: false }
+    }
+
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    pub fn internal() -> Self {
+        Self::close(Reason::Internal)
+    }
+}
+
+impl From<KeyError> for Refusal {
+    fn from(_: KeyError) -> Self {
+        Self::new(Reason::BadPath)
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Self::new(match error {
+            StoreError::Corrupt(cause) => {
+                log::warn!(event = "corrupt", cause = &*cause; "");
+                Reason::Corrupt
+            }
+            StoreError::Changed => Reason::PackChanged,
+            StoreError::TooLarge(_) => Reason::DecompressCap,
+            StoreError::Deadline(_) => Reason::Timeout,
+            StoreError::Io(error) => {
+                log::error!(event = "store_io", cause = error.to_string().as_str(); "");
+                Reason::Internal
+            }
+            StoreError::Sqlite(error) => {
+                log::error!(event = "store_sqlite", cause = error.to_string().as_str(); "");
+                Reason::Internal
+            }
+        })
+    }
+}
+
+/// The lookup took longer than `ingress.timeout`.
+pub fn lookup_timed_out() -> Refusal {
+    IO_TIMEOUTS.inc(TimeoutOp::Lookup);
+    Refusal::new(Reason::Timeout)
+}
+
+/// Answer with a problem document (RFC 9457).
+pub async fn refuse(settings: &Settings, session: &mut Session, ctx: &mut Ctx, refusal: Refusal) -> Result<()> {
+    let reason = refusal.reason;
+    let (status, title, retry) = row(reason);
+    ctx.reason = Some(reason);
+    REJECTED.inc(reason);
+    if refusal.close {
+        session.set_keepalive(None);
+    }
+    let id = ctx.corr_id.to_str().unwrap_or_default().to_owned();
+    let body = problem::body(status.as_u16(), reason.as_str(), title, &id);
+
+    let mut header = ResponseHeader::build_no_case(status, Some(18))?;
+    header.insert_header(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"))?;
+    header.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
+    header.insert_header("x-reason", HeaderValue::from_static(reason.as_str()))?;
+    header.insert_header("cache-status", format!("svc-edge; detail={}", reason.as_str()))?;
+    if status.is_server_error() {
+        header.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
+    }
+    if retry {
+        // The jitter keeps clients that were refused together from coming back together.
+        header.insert_header(header::RETRY_AFTER, HeaderValue::from(1 + next_random() % 3))?;
+    }
+    if reason == Reason::Method {
+        header.insert_header(header::ALLOW, HeaderValue::from_static(cors::METHODS))?;
+    }
+    if let Some(len) = refusal.unsatisfied {
+        RANGE_REQUESTS.inc(RangeResult::Unsatisfiable);
+        header.insert_header(header::CONTENT_RANGE, crate::rules::range::unsatisfied(len))?;
+    }
+    answer::common(settings, session, ctx, &mut header)?;
+    ctx.status = status.as_u16();
+    session.write_response_header(Box::new(header), false).await?;
+    let body = if ctx.method == Method::Head { bytes::Bytes::new() } else { body.into() };
+    session.write_response_body(Some(body), true).await
+}

@@ -1,0 +1,156 @@
+//! Which object a path names: first the hot set, without a lock and without an allocation; then, off the worker thread, the stores.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pingora::http::RequestHeader;
+
+use super::ctx::Ctx;
+use super::fail::{self, Refusal};
+use super::question::{Answer, Question};
+use super::ready::{Presentation, Ready};
+use super::route;
+use super::settings::Settings;
+use crate::observe::metrics::{CACHE_HITS, CACHE_MISSES, Method, MissCause, Reason};
+use crate::rules::encoding::{self, Choice, Coding};
+use crate::store::cas::Cas;
+use crate::store::decode::{self, Caps};
+use crate::store::hot::Hot;
+use crate::store::pack::mounts::Mounts;
+use crate::store::{Body, Object, StoreError};
+
+/// Everything the edge answers from.
+pub struct Stores {
+    mounts: Arc<Mounts>,
+    cas: Arc<Cas>,
+    hot: Hot<Arc<Ready>>,
+}
+
+impl Stores {
+    /// `memory_bytes` bounds the hot set.
+    pub fn new(mounts: Arc<Mounts>, cas: Arc<Cas>, memory_bytes: u64) -> Self {
+        Self { mounts, cas, hot: Hot::new(memory_bytes) }
+    }
+
+    /// The object of a GET or HEAD, if its path is plain, it is in the hot set, still valid, and in a coding the client accepts.
+    pub fn hot(&self, request: &RequestHeader, ctx: &mut Ctx) -> Option<Arc<Ready>> {
+        if ctx.method == Method::Options {
+            return None;
+        }
+        // A path without escapes is its own key, or the key of nothing. With escapes it could be the key of another resource.
+        let path = route::raw_path(request).strip_prefix(b"/").filter(|path| !path.contains(&b'%'))?;
+        let ready = self.hot.get(path).filter(|ready| ready.holds())?;
+        if ready.coding() != Coding::Identity && encoding::choose(&request.headers, ready.coding()) == Choice::Decode {
+            return None;
+        }
+        count(&ready, ctx);
+        Some(ready)
+    }
+
+    /// The object that `key` names, in a coding the client accepts.
+    pub async fn find(
+        &self,
+        settings: &Settings,
+        request: &RequestHeader,
+        ctx: &mut Ctx,
+        key: &str,
+    ) -> Result<Arc<Ready>, Refusal> {
+        let stored = match self.hot.get(key).filter(|ready| ready.holds()) {
+            Some(ready) => ready,
+            None => self.load(settings, request, ctx, key).await?,
+        };
+        let ready = match encoding::choose(&request.headers, stored.coding()) {
+            Choice::AsStored => stored,
+            Choice::Decode => self.decoded(settings, key, &stored).await?,
+        };
+        count(&ready, ctx);
+        Ok(ready)
+    }
+
+    /// Ask the stores, off the worker thread, and prepare what they find.
+    async fn load(
+        &self,
+        settings: &Settings,
+        request: &RequestHeader,
+        ctx: &mut Ctx,
+        key: &str,
+    ) -> Result<Arc<Ready>, Refusal> {
+        let question = Arc::new(Question::of(key, &self.mounts, settings, request)?);
+        ctx.route = question.route();
+        // Read before the index is: if it changes meanwhile, what we hold is asked for again.
+        let source = question.source(&self.cas, self.cas.epoch());
+        let (asked, cas) = (question.clone(), self.cas.clone());
+        let ready = match off_worker(settings, move || asked.ask(&cas)).await? {
+            Answer::Object(object) => {
+                let presentation = question.presentation(settings, object.coding);
+                Ready::object(settings, object, source, presentation)
+            }
+            Answer::NoContent => Ready::no_content(settings, source, question.presentation(settings, Coding::Identity)),
+            Answer::Nothing => {
+                CACHE_MISSES.inc(MissCause::Absent);
+                return Err(Refusal::new(Reason::NotFound));
+            }
+        };
+        let ready = Arc::new(ready.map_err(|_| Refusal::new(Reason::Corrupt))?);
+        if question.constant() {
+            self.hot.insert(key, ready.clone(), ready.weight());
+        }
+        Ok(ready)
+    }
+
+    /// The object without its coding, for a client that doesn't accept it: made once, and kept beside the other.
+    async fn decoded(&self, settings: &Settings, key: &str, stored: &Arc<Ready>) -> Result<Arc<Ready>, Refusal> {
+        // No canonical key has a NUL in it.
+        let decoded_key = format!("{key}\0identity");
+        if let Some(ready) = self.hot.get(&decoded_key).filter(|ready| ready.holds()) {
+            return Ok(ready);
+        }
+        let Some(object) = stored.object.clone() else { return Ok(stored.clone()) };
+        let caps = settings.decode;
+        let object = off_worker(settings, move || decoded_object(object, caps)).await?;
+        // Its bytes are made for this answer: ranges of them would not survive a change of decoder.
+        let presentation = Presentation { ranges: false, ..stored.as_.clone() };
+        let ready = Ready::object(settings, object, stored.source().clone(), presentation);
+        let ready = Arc::new(ready.map_err(|_| Refusal::new(Reason::Corrupt))?);
+        self.hot.insert(&decoded_key, ready.clone(), ready.weight());
+        Ok(ready)
+    }
+}
+
+fn count(ready: &Ready, ctx: &mut Ctx) {
+    CACHE_HITS.inc(ready.as_.kind);
+    ctx.route = ready.as_.route;
+    ctx.hash = ready.object.as_ref().and_then(|object| object.hash);
+    ready.touch();
+}
+
+/// Run what may block on a thread that may, for at most `ingress.timeout`.
+pub async fn off_worker<T: Send + 'static>(
+    settings: &Settings,
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, Refusal> {
+    match tokio::time::timeout(settings.ingress.timeout, tokio::task::spawn_blocking(work)).await {
+        Ok(Ok(done)) => done.map_err(Refusal::from),
+        Ok(Err(panic)) => {
+            log::error!(event = "store_panic", cause = panic.to_string().as_str(); "");
+            Err(Refusal::internal())
+        }
+        Err(_) => Err(fail::lookup_timed_out()),
+    }
+}
+
+/// Decode a whole object under the caps.
+fn decoded_object(object: Object, caps: Caps) -> Result<Object, StoreError> {
+    if object.len() > caps.bytes {
+        return Err(StoreError::TooLarge("a coded object larger than what may be decoded".into()));
+    }
+    let body: Bytes = decode::decode(object.coding, &object.read(0..object.len())?, caps)?;
+    let hash = blake3::hash(&body);
+    Ok(Object {
+        body: Body::Whole(body),
+        etag: format!("\"b3:{}\"", hash.to_hex()).into(),
+        hash: Some(hash),
+        coding: Coding::Identity,
+        ..object
+    })
+}

@@ -1,0 +1,63 @@
+//! What the edge is told by the conf, made ready for the hit path.
+
+use std::net::SocketAddr;
+
+use http::HeaderValue;
+
+use crate::conf::{AccessLog, CorsConf, Edge, IngressConf};
+use crate::observe::access::Policy;
+use crate::store::decode::Caps;
+
+/// The settings of the edge.
+pub struct Settings {
+    /// Bounds on requests and connections.
+    pub ingress: IngressConf,
+    /// Whether several ranges are answered as `multipart/byteranges`.
+    pub multi_range: bool,
+    /// Bytes read and sent at a time from what is not in memory.
+    pub chunk_bytes: usize,
+    /// `Cache-Control` of objects whose pack doesn't say otherwise.
+    pub cache_control: HeaderValue,
+    /// Origins that may read answers; `None`: all.
+    pub allow_origins: Option<Vec<HeaderValue>>,
+    /// `scheme://authority` of absolute URLs, when the conf gives one.
+    pub public_url: Option<String>,
+    /// Values of Host from which absolute URLs may be made.
+    pub hosts: Vec<String>,
+    /// `http://address` of the first listener, the base of absolute URLs otherwise.
+    pub bind_url: String,
+    /// Bounds on decoding for clients that don't accept a stored coding.
+    pub decode: Caps,
+    /// Which requests are logged.
+    pub access: Policy,
+}
+
+impl Settings {
+    /// From the checked conf. `bound` is the first listener's address as it is bound, its port chosen.
+    pub fn new(conf: &Edge, bound: SocketAddr) -> Result<Self, http::header::InvalidHeaderValue> {
+        let allow_origins = match &conf.http.cors {
+            CorsConf::Any => None,
+            CorsConf::Origins(origins) => Some(origins.iter().map(HeaderValue::try_from).collect::<Result<_, _>>()?),
+        };
+        let access = match conf.log.access {
+            AccessLog::All => Policy::All,
+            AccessLog::Off => Policy::Off,
+            AccessLog::Sampled => Policy::Sampled(u32::try_from(conf.log.sample).unwrap_or(u32::MAX)),
+        };
+        Ok(Self {
+            ingress: conf.ingress.clone(),
+            multi_range: conf.http.multi_range,
+            chunk_bytes: conf.http.chunk_bytes,
+            cache_control: HeaderValue::try_from(&conf.http.cache_control)?,
+            allow_origins,
+            public_url: conf.public_url.clone(),
+            hosts: conf.http.hosts.clone(),
+            bind_url: format!("http://{bound}"),
+            decode: Caps {
+                ratio: u32::try_from(conf.http.decode.ratio).unwrap_or(u32::MAX),
+                bytes: conf.http.decode.bytes,
+            },
+            access,
+        })
+    }
+}

@@ -1,0 +1,21 @@
+//! End to end: every test starts the real binary on ports of its own, and an unclaimed WARN or ERROR in its log fails the test.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, clippy::type_complexity)]
+
+mod fixtures;
+mod http;
+mod server;
+
+mod admin;
+mod assets;
+mod coding;
+mod cors;
+mod lifecycle;
+mod offline;
+mod packs;
+mod preconditions;
+mod ranges;
+mod refusals;
+mod targets;
+mod tiles;
+mod validators;

@@ -1,0 +1,257 @@
+//! The real binary, on ports of its own, with a log that is read: a WARN or ERROR that the test did not claim fails it.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::http::{Client, Response};
+
+/// The binary under test.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_svc-edge");
+
+/// A server that is being set up.
+pub struct Setup {
+    pub dir: TempDir,
+    packs: Vec<(String, PathBuf, String)>,
+    extra: String,
+    import: Option<PathBuf>,
+}
+
+/// A running server.
+pub struct Server {
+    pub dir: TempDir,
+    pub address: SocketAddr,
+    pub admin: SocketAddr,
+    pub conf: PathBuf,
+    child: Child,
+    log: Arc<Mutex<Vec<serde_json::Value>>>,
+    claimed: Mutex<Vec<String>>,
+    ended: bool,
+}
+
+/// Begin to set up a server: its directory is new, its packs and assets are those that are added.
+pub fn setup() -> Setup {
+    let dir = tempfile::tempdir().expect("a directory");
+    Setup { dir, packs: Vec::new(), extra: String::new(), import: None }
+}
+
+/// An address on loopback that nobody listens on.
+pub fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("its address")
+}
+
+impl Setup {
+    /// Mount a pack. `options` are further keys of its conf, as YAML flow: `, verify: full`.
+    pub fn pack(mut self, name: &str, path: &Path, options: &str) -> Self {
+        self.packs.push((name.into(), path.into(), options.into()));
+        self
+    }
+
+    /// Write a file and have it imported below `site/`.
+    pub fn asset(mut self, path: &str, bytes: &[u8]) -> Self {
+        let root = self.dir.path().join("assets");
+        let file = root.join(path);
+        std::fs::create_dir_all(file.parent().expect("a parent")).expect("directories");
+        std::fs::write(file, bytes).expect("a file");
+        self.import = Some(root);
+        self
+    }
+
+    /// Further lines below `edge:`, indented by two.
+    pub fn edge(mut self, lines: &str) -> Self {
+        self.extra.push_str(lines);
+        self
+    }
+
+    /// The conf as it will be written.
+    fn yaml(&self, address: SocketAddr, admin: SocketAddr) -> String {
+        let cas = self.dir.path().join("cas");
+        let mut yaml = format!("threads: 2\nedge:\n  bind: {address}\n  metrics: {admin}\n");
+        if !self.extra.contains("cas:") {
+            let _ = writeln!(yaml, "  cas: {{dir: {}}}", cas.display());
+        }
+        if !self.extra.contains("log:") {
+            let _ = writeln!(yaml, "  log: {{access: all}}");
+        }
+        if !self.packs.is_empty() {
+            yaml.push_str("  packs:\n");
+        }
+        for (name, path, options) in &self.packs {
+            let _ = writeln!(yaml, "    - {{path: {}, name: {name}{options}}}", path.display());
+        }
+        yaml.push_str(&self.extra);
+        yaml
+    }
+
+    /// Import, start, and wait until the server says that it is ready.
+    pub fn start(self) -> Server {
+        let server = self.start_unready();
+        server.await_ready();
+        server
+    }
+
+    /// Start without waiting.
+    pub fn start_unready(self) -> Server {
+        let (address, admin) = (free_address(), free_address());
+        let conf = self.dir.path().join("svc-edge.yaml");
+        std::fs::write(&conf, self.yaml(address, admin)).expect("a conf");
+        if let Some(root) = &self.import {
+            let done = Command::new(BINARY)
+                .args(["cas", "import"])
+                .arg(root)
+                .args(["--prefix", "site", "--conf"])
+                .arg(&conf)
+                .output()
+                .expect("the binary runs");
+            assert!(done.status.success(), "import: {}", String::from_utf8_lossy(&done.stderr));
+        }
+        let mut child = Command::new(BINARY)
+            .arg("--conf")
+            .arg(&conf)
+            .current_dir(self.dir.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (lines, kept) = (BufReader::new(child.stderr.take().expect("stderr")), log.clone());
+        std::thread::spawn(move || {
+            for line in lines.lines().map_while(Result::ok) {
+                // What is no JSON (a panic, say) must not go unseen.
+                let value = serde_json::from_str(&line)
+                    .unwrap_or_else(|_| serde_json::json!({"level": "error", "event": "no_json", "message": line}));
+                kept.lock().expect("the log").push(value);
+            }
+        });
+        Server { dir: self.dir, address, admin, conf, child, log, claimed: Mutex::default(), ended: false }
+    }
+}
+
+impl Server {
+    /// A new connection to the public listener.
+    pub fn client(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    /// One GET on a connection of its own.
+    pub fn get(&self, path: &str, headers: &[(&str, &str)]) -> Response {
+        self.client().request("GET", path, headers)
+    }
+
+    /// One GET on the admin listener.
+    pub fn admin(&self, path: &str) -> Response {
+        Client::connect(self.admin).request("GET", path, &[])
+    }
+
+    /// The value of one series of `/metrics`, e.g. `rejected_total{reason="bad_path"}`.
+    pub fn metric(&self, series: &str) -> f64 {
+        let text = self.admin("/metrics").text();
+        let line = text.lines().find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')));
+        let line = line.unwrap_or_else(|| panic!("no series {series} in\n{text}"));
+        line.rsplit(' ').next().and_then(|value| value.parse().ok()).expect("a number")
+    }
+
+    /// Lines of the log so far with this event.
+    pub fn logged(&self, event: &str) -> Vec<serde_json::Value> {
+        self.log.lock().expect("the log").iter().filter(|line| line["event"] == event).cloned().collect()
+    }
+
+    /// Every line so far.
+    pub fn log(&self) -> Vec<serde_json::Value> {
+        self.log.lock().expect("the log").clone()
+    }
+
+    /// Every line but those of requests, for a failure's message.
+    fn story(&self) -> Vec<String> {
+        self.log().iter().filter(|line| line["event"] != "request").map(ToString::to_string).collect()
+    }
+
+    /// A WARN or ERROR of this event is what the test is about.
+    pub fn claim(&self, event: &str) {
+        self.claimed.lock().expect("claims").push(event.into());
+    }
+
+    /// Wait until `/readyz` is 200.
+    pub fn await_ready(&self) {
+        self.eventually("ready", || {
+            std::net::TcpStream::connect(self.admin).is_ok() && self.admin("/readyz").status == 200
+        });
+    }
+
+    /// Wait for something that happens within seconds.
+    pub fn eventually(&self, what: &str, check: impl Fn() -> bool) {
+        let until = Instant::now() + Duration::from_secs(20);
+        while !check() {
+            assert!(Instant::now() < until, "not {what} within 20 s; the log: {:#?}", self.story());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether the process still runs.
+    pub fn alive(&mut self) -> bool {
+        self.child.try_wait().expect("a status").is_none()
+    }
+
+    /// Send a signal to the process we started.
+    pub fn signal(&self, name: &str) {
+        let sent =
+            Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status().expect("kill runs");
+        assert!(sent.success());
+    }
+
+    /// Wait until it has ended.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.ended = true;
+        let until = Instant::now() + Duration::from_secs(30);
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a status") {
+                return status;
+            }
+            assert!(Instant::now() < until, "the server does not end; the log: {:#?}", self.story());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Resident memory in bytes.
+    pub fn rss(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("status");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("KiB") * 1024
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.signal("TERM");
+            if std::thread::panicking() {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+            } else {
+                let status = self.wait();
+                assert!(status.success(), "the server ended with {status}; the log: {:#?}", self.story());
+            }
+        }
+        if std::thread::panicking() {
+            return;
+        }
+        let claimed = self.claimed.lock().expect("claims");
+        for line in self.log() {
+            let grave = line["level"] == "warn" || line["level"] == "error";
+            let known = claimed.iter().any(|event| line["event"] == event.as_str());
+            assert!(!grave || known, "a line that the test did not claim: {line}");
+        }
+    }
+}
