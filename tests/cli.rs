@@ -129,7 +129,7 @@ fn without_a_conf_no_file_is_looked_for() {
 fn a_pack_that_is_not_there_or_is_no_file_is_one_line_and_2() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("d.pmtiles")).unwrap();
-    for (path, why) in [("none.pmtiles", "No such file"), ("d.pmtiles", "is no file")] {
+    for (path, why) in [("none.pmtiles", "No such file"), ("d.pmtiles", "not a regular file")] {
         let (code, out, err) = outcome(dir.path(), &["--pack", path, "--test"], &[]);
         assert_eq!((code, out.as_str()), (2, ""), "{err}");
         assert!(err.contains(path) && err.contains(why) && err.lines().count() == 1, "{err}");

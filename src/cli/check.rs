@@ -57,7 +57,7 @@ pub fn check_stores(conf: &Conf) -> Vec<String> {
 
 /// A pack opens, and verifies as its conf asks.
 fn check_pack(pack: &PackConf) -> Result<(), String> {
-    Pack::open(pack).map(drop).map_err(|error| format!("pack {}: {error}", pack.name))
+    Pack::open(pack).map(drop).map_err(|error| error.to_string())
 }
 
 /// A CAS directory is ours alone, or can be made. With `user` set, its owner is another than the one who checks.
