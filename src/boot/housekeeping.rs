@@ -87,9 +87,15 @@ impl Housekeeping {
     /// Pingora binds in a task and tells nobody: the listeners are there when they accept.
     async fn await_listeners(&self, shutdown: &ShutdownWatch) {
         for address in &self.listeners {
-            while tokio::net::TcpStream::connect(reachable(*address)).await.is_err() {
+            let mut tries = 0;
+            while let Err(error) = tokio::net::TcpStream::connect(reachable(*address)).await {
                 if *shutdown.borrow() {
                     return;
+                }
+                tries += 1;
+                if tries == 1000 {
+                    let (address, cause) = (address.to_string(), error.to_string());
+                    log::error!(event = "not_listening", address = address.as_str(), cause = cause.as_str(); "");
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }

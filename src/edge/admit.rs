@@ -49,6 +49,11 @@ async fn discard_body(settings: &Settings, session: &mut Session) -> Result<(), 
     if session.as_downstream_mut().is_body_done() {
         return Ok(());
     }
+    if session.req_header().headers.contains_key(header::EXPECT) {
+        // It waits to be asked for its body (RFC 9110 §10.1.1). It won't be: the answer is final, and what may follow is not read.
+        session.set_keepalive(None);
+        return Ok(());
+    }
     let declared = session.req_header().headers.get(header::CONTENT_LENGTH);
     // Pingora has refused what is no number.
     let declared = declared.and_then(|length| length.to_str().ok()).and_then(|text| text.trim().parse::<u64>().ok());

@@ -9,11 +9,11 @@ use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 
-use super::body::Reader;
+use super::blocking::off_worker;
+use super::body::{self, Opened, Reader};
 use super::cors;
 use super::ctx::{Ctx, next_random};
 use super::fail::{self, Refusal};
-use super::lookup::off_worker;
 use super::ready::{self, Ready};
 use super::route::Probe;
 use super::settings::Settings;
@@ -38,21 +38,24 @@ enum Selected {
 /// Answer with an object.
 pub async fn hit(settings: &Settings, session: &mut Session, ctx: &mut Ctx, ready: &Arc<Ready>) -> Result<()> {
     match prepare(settings, session, ctx, ready).await {
-        Ok((header, selected, reader, first)) => {
+        Ok((header, selected, opened)) => {
             ctx.status = header.status.as_u16();
             let empty = matches!(selected, Selected::Nothing);
             session.write_response_header(header, empty).await?;
-            match (selected, reader) {
-                (Selected::One(_), Some(reader)) => reader.send(settings, session, first, true).await,
-                (Selected::Many(multipart), _) => parts(settings, session, ready, &multipart).await,
+            match (selected, opened) {
+                (Selected::One(_), Some(opened)) => opened.send(settings, session, ctx, true).await,
+                (Selected::Many(multipart), Some(opened)) => {
+                    parts(settings, session, ctx, ready, &multipart, opened).await
+                }
                 _ => session.write_response_body(None, true).await,
             }
         }
+        Err(refusal) if ready.presentation.negotiable => fail::refuse(settings, session, ctx, refusal.varying()).await,
         Err(refusal) => fail::refuse(settings, session, ctx, refusal).await,
     }
 }
 
-type Prepared = (Box<ResponseHeader>, Selected, Option<Reader>, Option<Bytes>);
+type Prepared = (Box<ResponseHeader>, Selected, Option<Opened>);
 
 /// Everything that can still be refused: the decision, the header, and the first chunk, verified.
 async fn prepare(settings: &Settings, session: &Session, ctx: &Ctx, ready: &Arc<Ready>) -> Result<Prepared, Refusal> {
@@ -60,7 +63,7 @@ async fn prepare(settings: &Settings, session: &Session, ctx: &Ctx, ready: &Arc<
     let Some(object) = &ready.object else {
         let mut header = ready.full();
         personal(settings, request, ctx, &mut header)?;
-        return Ok((header, Selected::Nothing, None, None));
+        return Ok((header, Selected::Nothing, None));
     };
     if let Body::Windowed(window) = &object.body {
         window.check()?;
@@ -73,13 +76,16 @@ async fn prepare(settings: &Settings, session: &Session, ctx: &Ctx, ready: &Arc<
     if ctx.method == Method::Head {
         selected = Selected::Nothing;
     }
-    let (mut reader, mut first) = (None, None);
-    if let Selected::One(range) = &selected {
-        let mut opened = Reader::new(object, range.clone());
-        first = opened.next(settings).await?;
-        reader = Some(opened);
-    }
-    Ok((header, selected, reader, first))
+    let first = match &selected {
+        Selected::Nothing => None,
+        Selected::One(range) => Some(range.clone()),
+        Selected::Many(multipart) => multipart.parts().first().map(|part| part.range.clone()),
+    };
+    let opened = match first {
+        Some(range) => Some(Reader::new(object, range).open(settings).await?),
+        None => None,
+    };
+    Ok((header, selected, opened))
 }
 
 /// The status, its header, and the bytes that go with it.
@@ -102,7 +108,7 @@ fn select(
     if method != Method::Get || !request.headers.contains_key(header::RANGE) {
         return Ok((header, whole));
     }
-    if !ready.as_.ranges || !precondition::if_range_holds(&request.headers, &validators) {
+    if !ready.presentation.ranges || !precondition::if_range_holds(&request.headers, &validators) {
         RANGE_REQUESTS.inc(RangeResult::Ignored);
         return Ok((header, whole));
     }
@@ -122,7 +128,7 @@ fn select(
             RANGE_REQUESTS.inc(RangeResult::Multipart);
             let boundary = format!("{:016x}{:016x}", next_random(), next_random());
             let multipart = Multipart::new(&boundary, &object.content_type, ranges, object.len());
-            let multipart = multipart.map_err(|_| Refusal::internal())?;
+            let multipart = multipart.map_err(|error| Refusal::internal(error.to_string()))?;
             partial(&mut header, multipart.total_len())?;
             insert(&mut header, header::CONTENT_TYPE, value(multipart.content_type().to_owned())?)?;
             Ok((header, Selected::Many(multipart)))
@@ -131,32 +137,41 @@ fn select(
 }
 
 fn partial(header: &mut ResponseHeader, length: u64) -> Result<(), Refusal> {
-    header.set_status(StatusCode::PARTIAL_CONTENT).map_err(|_| Refusal::internal())?;
+    header.set_status(StatusCode::PARTIAL_CONTENT).map_err(Refusal::from)?;
     insert(header, header::CONTENT_LENGTH, HeaderValue::from(length))
 }
 
 fn insert(header: &mut ResponseHeader, name: http::HeaderName, value: HeaderValue) -> Result<(), Refusal> {
-    header.insert_header(name, value).map_err(|_| Refusal::internal())
+    header.insert_header(name, value).map_err(Refusal::from)
 }
 
 fn value(text: String) -> Result<HeaderValue, Refusal> {
-    HeaderValue::try_from(text).map_err(|_| Refusal::internal())
+    HeaderValue::try_from(text).map_err(|error| Refusal::internal(error.to_string()))
 }
 
-/// Send `multipart/byteranges` (RFC 9110 §14.6).
-async fn parts(settings: &Settings, session: &mut Session, ready: &Ready, multipart: &Multipart) -> Result<()> {
-    let Some(object) = &ready.object else { return Ok(()) };
+/// Send `multipart/byteranges` (RFC 9110 §14.6); the first part is open already.
+async fn parts(
+    settings: &Settings,
+    session: &mut Session,
+    ctx: &Ctx,
+    ready: &Ready,
+    multipart: &Multipart,
+    opened: Opened,
+) -> Result<()> {
+    let mut opened = Some(opened);
     for part in multipart.parts() {
         session.write_response_body(Some(part.head.clone()), false).await?;
-        let mut reader = Reader::new(object, part.range.clone());
-        let first = reader.next(settings).await.map_err(|_| cut())?;
-        reader.send(settings, session, first, false).await?;
+        let bytes = match (opened.take(), &ready.object) {
+            (Some(opened), _) => opened,
+            (None, Some(object)) => {
+                let opened = Reader::new(object, part.range.clone()).open(settings).await;
+                opened.map_err(|refusal| body::broken(ctx, &refusal))?
+            }
+            (None, None) => return Ok(()),
+        };
+        bytes.send(settings, session, ctx, false).await?;
     }
     session.write_response_body(Some(multipart.closing()), true).await
-}
-
-fn cut() -> Box<pingora::Error> {
-    pingora::Error::explain(pingora::ErrorType::InternalError, "a part's bytes failed while they were sent")
 }
 
 /// `Repr-Digest` (RFC 9530) of the whole representation, computed once an object and off the worker.
@@ -177,7 +192,7 @@ async fn insert_repr_digest(
             ready.repr_digest.get_or_init(|| digest).clone()
         }
     };
-    header.insert_header("repr-digest", digest).map_err(|_| Refusal::internal())
+    header.insert_header("repr-digest", digest).map_err(Refusal::from)
 }
 
 fn sha256(object: &Object) -> Result<String, StoreError> {
@@ -199,8 +214,8 @@ fn personal(
     ctx: &Ctx,
     header: &mut ResponseHeader,
 ) -> Result<(), Refusal> {
-    cors::insert_listed(settings, request.headers.get(header::ORIGIN), header).map_err(|_| Refusal::internal())?;
-    header.insert_header("x-corr-id", ctx.corr_id.clone()).map_err(|_| Refusal::internal())
+    cors::insert_listed(settings, request.headers.get(header::ORIGIN), header).map_err(Refusal::from)?;
+    header.insert_header("x-corr-id", ctx.corr_id.clone()).map_err(Refusal::from)
 }
 
 /// What every answer carries that is not an object's: security headers, CORS, the request's id.
@@ -228,7 +243,7 @@ pub async fn probe(settings: &Settings, session: &mut Session, ctx: &mut Ctx, pr
     header.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
     header.insert_header("cache-status", HeaderValue::from_static("svc-edge; detail=probe"))?;
     if !ready {
-        header.insert_header(header::RETRY_AFTER, HeaderValue::from_static("1"))?;
+        header.insert_header(header::RETRY_AFTER, fail::retry_after())?;
     }
     common(settings, session, ctx, &mut header)?;
     ctx.status = status.as_u16();

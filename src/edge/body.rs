@@ -1,18 +1,26 @@
-//! The bytes of an answer, a chunk at a time: from memory as slices, from a file through one buffer that is used again and again.
+//! The bytes of an answer: from memory as slices, from a file through one buffer that is used again and again; and the pace of a slow
+//! reader.
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
 
+use super::blocking::off_worker;
+use super::ctx::Ctx;
 use super::fail::Refusal;
-use super::lookup::off_worker;
 use super::settings::Settings;
 use crate::store::{Body, Object, Window};
 
-/// A window of an object that is being sent.
+/// What a slow reader is sent at a time: it has `ingress.write_timeout` to take each.
+const SLOW_PIECE: usize = 16 * 1024;
+/// A write that takes longer makes the reader a slow one.
+const SLOW: Duration = Duration::from_millis(250);
+
+/// A window of an object that is being read.
 pub struct Reader {
     source: Body,
     at: u64,
@@ -21,14 +29,26 @@ pub struct Reader {
     spare: BytesMut,
 }
 
+/// A reader whose first chunk was read, and so verified: what could be refused was refused.
+pub struct Opened {
+    reader: Reader,
+    first: Option<Bytes>,
+}
+
 impl Reader {
     /// Read `range` of `object`; the range was checked against its length.
     pub fn new(object: &Object, range: Range<u64>) -> Self {
         Self { source: object.body.clone(), at: range.start, end: range.end, spare: BytesMut::new() }
     }
 
+    /// Read the first chunk.
+    pub async fn open(mut self, settings: &Settings) -> Result<Opened, Refusal> {
+        let first = self.next(settings).await?;
+        Ok(Opened { reader: self, first })
+    }
+
     /// The next chunk; `None` at the end.
-    pub async fn next(&mut self, settings: &Settings) -> Result<Option<Bytes>, Refusal> {
+    async fn next(&mut self, settings: &Settings) -> Result<Option<Bytes>, Refusal> {
         if self.at >= self.end {
             return Ok(None);
         }
@@ -59,41 +79,86 @@ impl Reader {
         Ok(buf.freeze())
     }
 
-    /// Give back a chunk that was sent.
+    /// Take back a chunk that was sent.
     fn recycle(&mut self, chunk: Bytes) {
         // HTTP/2 may still hold it: then the next chunk gets a new buffer.
-        if let Ok(buf) = chunk.try_into_mut() {
+        if matches!(self.source, Body::Windowed(_))
+            && let Ok(buf) = chunk.try_into_mut()
+        {
             self.spare = buf;
         }
     }
+}
 
-    /// Send `first`, and all that follows it. `last` says that the answer ends with it.
-    pub async fn send(
-        mut self,
-        settings: &Settings,
-        session: &mut Session,
-        first: Option<Bytes>,
-        last: bool,
-    ) -> Result<()> {
-        let mut next = first;
+impl Opened {
+    /// Send it all. `last`: the answer ends with it.
+    pub async fn send(mut self, settings: &Settings, session: &mut Session, ctx: &Ctx, last: bool) -> Result<()> {
+        let mut pace = Pace { piece: settings.chunk_bytes };
+        let mut next = self.first.take();
         while let Some(chunk) = next {
-            let end = last && self.at >= self.end;
-            session.write_response_body(Some(chunk.clone()), end).await?;
+            let end = last && self.reader.at >= self.reader.end;
+            pace.write(settings, session, &chunk, end).await?;
             if end {
                 return Ok(());
             }
-            if !matches!(self.source, Body::Whole(_)) {
-                self.recycle(chunk);
-            }
+            self.reader.recycle(chunk);
             // The header is out: an error now can only cut the connection.
-            next = self.next(settings).await.map_err(broken)?;
+            next = self.reader.next(settings).await.map_err(|refusal| broken(ctx, &refusal))?;
         }
         if last { session.write_response_body(None, true).await } else { Ok(()) }
     }
 }
 
+/// How much is written at a time.
+///
+/// Pingora bounds a write as a whole, however much of it the reader takes meanwhile. A fast reader gets large pieces, each with as many
+/// times `write_timeout` as it has small ones; once a write has had to wait, the pieces are small. So a reader that stands still is cut soon,
+/// and a slow one is not, as long as it takes
+/// [`SLOW_PIECE`] within `write_timeout`, and `min_send_rate` is met.
+struct Pace {
+    piece: usize,
+}
+
+impl Pace {
+    async fn write(&mut self, settings: &Settings, session: &mut Session, chunk: &Bytes, end: bool) -> Result<()> {
+        if chunk.len() <= SLOW_PIECE {
+            return session.write_response_body(Some(chunk.clone()), end).await;
+        }
+        let mut at = 0;
+        while at < chunk.len() {
+            let piece = chunk.slice(at..chunk.len().min(at + self.piece));
+            at += piece.len();
+            session.set_write_timeout(Some(allowance(settings, piece.len())));
+            let began = Instant::now();
+            session.write_response_body(Some(piece), end && at == chunk.len()).await?;
+            if began.elapsed() > SLOW {
+                self.piece = SLOW_PIECE;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How long a piece of `len` bytes may take: `write_timeout` for each [`SLOW_PIECE`] of it, less where `min_send_rate` asks for more, but
+/// never less than a second, which is no rate yet.
+fn allowance(settings: &Settings, len: usize) -> Duration {
+    let small_ones = u32::try_from(len.div_ceil(SLOW_PIECE)).unwrap_or(u32::MAX);
+    let standing_still = settings.ingress.write_timeout.saturating_mul(small_ones);
+    match settings.ingress.min_send_rate {
+        Some(rate) if rate > 0 => {
+            let at_rate = Duration::from_millis((len as u64).saturating_mul(1000) / rate);
+            standing_still.min(at_rate.max(Duration::from_secs(1)))
+        }
+        _ => standing_still,
+    }
+}
+
 /// The store failed in the middle of a body.
-fn broken(refusal: Refusal) -> Box<Error> {
-    log::warn!(event = "body_cut", reason = refusal.reason().as_str(); "");
+pub fn broken(ctx: &Ctx, refusal: &Refusal) -> Box<Error> {
+    refusal.tell(ctx);
+    log::warn!(
+        event = "body_cut", corr_id = ctx.corr_id.to_str().unwrap_or_default(), reason = refusal.reason().as_str();
+        ""
+    );
     Error::explain(ErrorType::InternalError, "the object's bytes failed while they were sent")
 }

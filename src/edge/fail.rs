@@ -8,7 +8,7 @@ use pingora::proxy::Session;
 use super::ctx::{Ctx, next_random};
 use super::settings::Settings;
 use super::{answer, cors};
-use crate::observe::metrics::{IO_TIMEOUTS, Method, RANGE_REQUESTS, REJECTED, RangeResult, Reason, TimeoutOp};
+use crate::observe::metrics::{Method, RANGE_REQUESTS, REJECTED, RangeResult, Reason};
 use crate::rules::asset_key::KeyError;
 use crate::rules::problem;
 use crate::store::StoreError;
@@ -17,10 +17,14 @@ use crate::store::StoreError;
 #[derive(Debug)]
 pub struct Refusal {
     reason: Reason,
+    /// What the log is told; never the client.
+    cause: Option<String>,
     /// Length of the object whose Range could not be satisfied.
     unsatisfied: Option<u64>,
     /// Whether the connection must not be used again.
     close: bool,
+    /// Whether another Accept-Encoding could have had another answer.
+    varies: bool,
 }
 
 /// Status, title, and whether trying again later may help.
@@ -40,30 +44,48 @@ const fn row(reason: Reason) -> (StatusCode, &'static str, bool) {
         Reason::Corrupt => (StatusCode::BAD_GATEWAY, "The stored bytes are corrupt", false),
         Reason::PackChanged => (StatusCode::SERVICE_UNAVAILABLE, "The pack changed and is out of service", true),
         Reason::Timeout => (StatusCode::SERVICE_UNAVAILABLE, "The answer took too long", true),
-        Reason::Draining => (StatusCode::SERVICE_UNAVAILABLE, "The server is about to stop", true),
     }
 }
 
 impl Refusal {
     pub fn new(reason: Reason) -> Self {
-        Self { reason, unsatisfied: None, close: false }
+        Self { reason, cause: None, unsatisfied: None, close: false, varies: false }
     }
 
     /// Refuse, and close the connection behind the answer.
     pub fn close(reason: Reason) -> Self {
-        Self { reason, unsatisfied: None, close: true }
+        Self { close: true, ..Self::new(reason) }
     }
 
     pub fn unsatisfied(len: u64) -> Self {
-        Self { reason: Reason::InvalidRange, unsatisfied: Some(len), close: false }
+        Self { unsatisfied: Some(len), ..Self::new(Reason::InvalidRange) }
+    }
+
+    /// Our fault; `cause` goes to the log.
+    pub fn internal(cause: impl Into<String>) -> Self {
+        Self { cause: Some(cause.into()), ..Self::close(Reason::Internal) }
+    }
+
+    /// The same, of a resource that has more than one coding.
+    pub fn varying(self) -> Self {
+        Self { varies: true, ..self }
     }
 
     pub fn reason(&self) -> Reason {
         self.reason
     }
 
-    pub fn internal() -> Self {
-        Self::close(Reason::Internal)
+    /// Tell the log what the client is not told, with the request's id, so that the two can be brought together.
+    pub fn tell(&self, ctx: &Ctx) {
+        let Some(cause) = &self.cause else { return };
+        let level = if self.reason == Reason::Internal { log::Level::Error } else { log::Level::Warn };
+        let hash = ctx.hash.map(|hash| hash.to_hex().to_string()).unwrap_or_default();
+        log::log!(
+            level,
+            event = self.reason.as_str(), corr_id = ctx.corr_id.to_str().unwrap_or_default(), route = ctx.route.as_str(),
+            hash = hash.as_str(), cause = cause.as_str();
+            ""
+        );
     }
 }
 
@@ -75,36 +97,33 @@ impl From<KeyError> for Refusal {
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
-        Self::new(match error {
-            StoreError::Corrupt(cause) => {
-                log::warn!(event = "corrupt", cause = &*cause; "");
-                Reason::Corrupt
-            }
-            StoreError::Changed => Reason::PackChanged,
-            StoreError::TooLarge(_) => Reason::DecompressCap,
-            StoreError::Deadline(_) => Reason::Timeout,
-            StoreError::Io(error) => {
-                log::error!(event = "store_io", cause = error.to_string().as_str(); "");
-                Reason::Internal
-            }
-            StoreError::Sqlite(error) => {
-                log::error!(event = "store_sqlite", cause = error.to_string().as_str(); "");
-                Reason::Internal
-            }
-        })
+        match error {
+            StoreError::Corrupt(_) => Self { cause: Some(error.to_string()), ..Self::new(Reason::Corrupt) },
+            StoreError::Io(_) | StoreError::Sqlite(_) => Self::internal(error.to_string()),
+            // These have their metrics, and a client can ask for them as often as it likes: no line for each.
+            StoreError::Changed => Self::new(Reason::PackChanged),
+            StoreError::TooLarge(_) => Self::new(Reason::DecompressCap),
+            StoreError::Deadline(_) => Self::new(Reason::Timeout),
+        }
     }
 }
 
-/// The lookup took longer than `ingress.timeout`.
-pub fn lookup_timed_out() -> Refusal {
-    IO_TIMEOUTS.inc(TimeoutOp::Lookup);
-    Refusal::new(Reason::Timeout)
+impl From<Box<pingora::Error>> for Refusal {
+    fn from(error: Box<pingora::Error>) -> Self {
+        Self::internal(error.to_string())
+    }
+}
+
+/// Seconds after which to try again. The jitter keeps clients that were refused together from coming back together.
+pub fn retry_after() -> HeaderValue {
+    HeaderValue::from(1 + next_random() % 3)
 }
 
 /// Answer with a problem document (RFC 9457).
 pub async fn refuse(settings: &Settings, session: &mut Session, ctx: &mut Ctx, refusal: Refusal) -> Result<()> {
     let reason = refusal.reason;
     let (status, title, retry) = row(reason);
+    refusal.tell(ctx);
     ctx.reason = Some(reason);
     REJECTED.inc(reason);
     if refusal.close {
@@ -122,11 +141,13 @@ pub async fn refuse(settings: &Settings, session: &mut Session, ctx: &mut Ctx, r
         header.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
     }
     if retry {
-        // The jitter keeps clients that were refused together from coming back together.
-        header.insert_header(header::RETRY_AFTER, HeaderValue::from(1 + next_random() % 3))?;
+        header.insert_header(header::RETRY_AFTER, retry_after())?;
     }
     if reason == Reason::Method {
         header.insert_header(header::ALLOW, HeaderValue::from_static(cors::METHODS))?;
+    }
+    if refusal.varies {
+        header.insert_header(header::VARY, HeaderValue::from_static("Accept-Encoding"))?;
     }
     if let Some(len) = refusal.unsatisfied {
         RANGE_REQUESTS.inc(RangeResult::Unsatisfiable);

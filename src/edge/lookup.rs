@@ -1,13 +1,15 @@
-//! Which object a path names: first the hot set, without a lock and without an allocation; then, off the worker thread, the stores.
+//! Which object a path names: first the hot set, without an allocation and without waiting; then, off the worker thread, the stores.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use pingora::http::RequestHeader;
 
+use super::blocking::off_worker;
 use super::ctx::Ctx;
-use super::fail::{self, Refusal};
-use super::question::{Answer, Question};
+use super::fail::Refusal;
+use super::flight::Flights;
+use super::question::{Answer, Asked, Question};
 use super::ready::{Presentation, Ready};
 use super::route;
 use super::settings::Settings;
@@ -24,12 +26,13 @@ pub struct Stores {
     mounts: Arc<Mounts>,
     cas: Arc<Cas>,
     hot: Hot<Arc<Ready>>,
+    flights: Flights,
 }
 
 impl Stores {
     /// `memory_bytes` bounds the hot set.
     pub fn new(mounts: Arc<Mounts>, cas: Arc<Cas>, memory_bytes: u64) -> Self {
-        Self { mounts, cas, hot: Hot::new(memory_bytes) }
+        Self { mounts, cas, hot: Hot::new(memory_bytes), flights: Flights::default() }
     }
 
     /// The object of a GET or HEAD, if its path is plain, it is in the hot set, still valid, and in a coding the client accepts.
@@ -47,36 +50,30 @@ impl Stores {
         Some(ready)
     }
 
-    /// The object that `key` names, in a coding the client accepts.
-    pub async fn find(
-        &self,
-        settings: &Settings,
-        request: &RequestHeader,
-        ctx: &mut Ctx,
-        key: &str,
-    ) -> Result<Arc<Ready>, Refusal> {
-        let stored = match self.hot.get(key).filter(|ready| ready.holds()) {
+    /// The object that the request's `key` names, in a coding the client accepts.
+    pub async fn find(&self, settings: &Settings, asked: &Asked<'_>, ctx: &mut Ctx) -> Result<Arc<Ready>, Refusal> {
+        let stored = match self.hot.get(asked.key).filter(|ready| ready.holds()) {
             Some(ready) => ready,
-            None => self.load(settings, request, ctx, key).await?,
+            None => self.load(settings, asked, ctx).await?,
         };
-        let ready = match encoding::choose(&request.headers, stored.coding()) {
+        let ready = match encoding::choose(&asked.request.headers, stored.coding()) {
             Choice::AsStored => stored,
-            Choice::Decode => self.decoded(settings, key, &stored).await?,
+            Choice::Decode => self.decoded(settings, asked.key, &stored).await.map_err(Refusal::varying)?,
         };
         count(&ready, ctx);
         Ok(ready)
     }
 
-    /// Ask the stores, off the worker thread, and prepare what they find.
-    async fn load(
-        &self,
-        settings: &Settings,
-        request: &RequestHeader,
-        ctx: &mut Ctx,
-        key: &str,
-    ) -> Result<Arc<Ready>, Refusal> {
-        let question = Arc::new(Question::of(key, &self.mounts, settings, request)?);
+    async fn load(&self, settings: &Settings, asked: &Asked<'_>, ctx: &mut Ctx) -> Result<Arc<Ready>, Refusal> {
+        let question = Arc::new(Question::of(asked, &self.mounts, settings)?);
         ctx.route = question.route();
+        let load = self.ask(settings, asked.key, question.clone());
+        // What differs from request to request is nobody else's.
+        if question.constant() { self.flights.join(settings, asked.key, load).await } else { load.await }
+    }
+
+    /// Ask the stores, off the worker thread, and prepare what they find.
+    async fn ask(&self, settings: &Settings, key: &str, question: Arc<Question>) -> Result<Arc<Ready>, Refusal> {
         // Read before the index is: if it changes meanwhile, what we hold is asked for again.
         let source = question.source(&self.cas, self.cas.epoch());
         let (asked, cas) = (question.clone(), self.cas.clone());
@@ -91,7 +88,7 @@ impl Stores {
                 return Err(Refusal::new(Reason::NotFound));
             }
         };
-        let ready = Arc::new(ready.map_err(|_| Refusal::new(Reason::Corrupt))?);
+        let ready = Arc::new(ready.map_err(|error| Refusal::internal(error.to_string()))?);
         if question.constant() {
             self.hot.insert(key, ready.clone(), ready.weight());
         }
@@ -101,42 +98,30 @@ impl Stores {
     /// The object without its coding, for a client that doesn't accept it: made once, and kept beside the other.
     async fn decoded(&self, settings: &Settings, key: &str, stored: &Arc<Ready>) -> Result<Arc<Ready>, Refusal> {
         // No canonical key has a NUL in it.
-        let decoded_key = format!("{key}\0identity");
-        if let Some(ready) = self.hot.get(&decoded_key).filter(|ready| ready.holds()) {
+        let key = &format!("{key}\0identity");
+        if let Some(ready) = self.hot.get(key).filter(|ready| ready.holds()) {
             return Ok(ready);
         }
-        let Some(object) = stored.object.clone() else { return Ok(stored.clone()) };
-        let caps = settings.decode;
-        let object = off_worker(settings, move || decoded_object(object, caps)).await?;
-        // Its bytes are made for this answer: ranges of them would not survive a change of decoder.
-        let presentation = Presentation { ranges: false, ..stored.as_.clone() };
-        let ready = Ready::object(settings, object, stored.source().clone(), presentation);
-        let ready = Arc::new(ready.map_err(|_| Refusal::new(Reason::Corrupt))?);
-        self.hot.insert(&decoded_key, ready.clone(), ready.weight());
-        Ok(ready)
+        let decode = async {
+            let Some(object) = stored.object.clone() else { return Ok(stored.clone()) };
+            let caps = settings.decode;
+            let object = off_worker(settings, move || decoded_object(object, caps)).await?;
+            // Its bytes are made for this answer: ranges of them would not survive a change of decoder.
+            let presentation = Presentation { ranges: false, ..stored.presentation.clone() };
+            let ready = Ready::object(settings, object, stored.source().clone(), presentation);
+            let ready = Arc::new(ready.map_err(|error| Refusal::internal(error.to_string()))?);
+            self.hot.insert(key, ready.clone(), ready.weight());
+            Ok(ready)
+        };
+        self.flights.join(settings, key, decode).await
     }
 }
 
 fn count(ready: &Ready, ctx: &mut Ctx) {
-    CACHE_HITS.inc(ready.as_.kind);
-    ctx.route = ready.as_.route;
+    CACHE_HITS.inc(ready.presentation.kind);
+    ctx.route = ready.presentation.route;
     ctx.hash = ready.object.as_ref().and_then(|object| object.hash);
     ready.touch();
-}
-
-/// Run what may block on a thread that may, for at most `ingress.timeout`.
-pub async fn off_worker<T: Send + 'static>(
-    settings: &Settings,
-    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, Refusal> {
-    match tokio::time::timeout(settings.ingress.timeout, tokio::task::spawn_blocking(work)).await {
-        Ok(Ok(done)) => done.map_err(Refusal::from),
-        Ok(Err(panic)) => {
-            log::error!(event = "store_panic", cause = panic.to_string().as_str(); "");
-            Err(Refusal::internal())
-        }
-        Err(_) => Err(fail::lookup_timed_out()),
-    }
 }
 
 /// Decode a whole object under the caps.

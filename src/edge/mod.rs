@@ -6,10 +6,12 @@
 
 mod admit;
 mod answer;
+mod blocking;
 mod body;
 mod cors;
 mod ctx;
 mod fail;
+mod flight;
 mod lookup;
 mod question;
 mod ready;
@@ -23,6 +25,7 @@ use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
+use crate::observe::metrics::Method;
 use crate::observe::readiness::{Condition, READINESS};
 
 pub use lookup::Stores;
@@ -30,6 +33,7 @@ pub use settings::Settings;
 
 use ctx::Ctx;
 use fail::Refusal;
+use question::Asked;
 
 /// The service behind the public listeners.
 pub struct Edge {
@@ -58,14 +62,20 @@ impl Edge {
         if let Some(hit) = self.stores.hot(session.req_header(), ctx) {
             return Ok(Outcome::Hit(hit));
         }
+        if ctx.method == Method::Options && route::raw_path(session.req_header()) == b"*" {
+            // RFC 9110 §9.3.7: the server as a whole.
+            return Ok(Outcome::Options);
+        }
         let target = route::target(session.req_header())?;
-        if ctx.method == crate::observe::metrics::Method::Options {
+        if ctx.method == Method::Options {
             return Ok(Outcome::Options);
         }
         match target {
             route::Target::Probe(probe) => Ok(Outcome::Probe(probe)),
             route::Target::Key(key) => {
-                self.stores.find(&self.settings, session.req_header(), ctx, &key).await.map(Outcome::Hit)
+                let local = session.server_addr().and_then(|address| address.as_inet().copied());
+                let asked = Asked { request: session.req_header(), key: &key, local };
+                self.stores.find(&self.settings, &asked, ctx).await.map(Outcome::Hit)
             }
         }
     }
@@ -100,7 +110,6 @@ impl ProxyHttp for Edge {
         }
         session.set_read_timeout(Some(ingress.timeout));
         session.set_write_timeout(Some(ingress.write_timeout));
-        session.set_min_send_rate(ingress.min_send_rate.and_then(|rate| usize::try_from(rate).ok()));
         session.set_total_drain_timeout(Some(ingress.timeout));
         Ok(())
     }
@@ -120,7 +129,7 @@ impl ProxyHttp for Edge {
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
         if session.response_written().is_none() && *error.esource() != pingora::ErrorSource::Downstream {
             // A refusal that can't be written either leaves nothing to do.
-            let _ = fail::refuse(&self.settings, session, ctx, Refusal::internal()).await;
+            let _ = fail::refuse(&self.settings, session, ctx, Refusal::internal(error.to_string())).await;
         }
         FailToProxy { error_code: ctx.status, can_reuse_downstream: false }
     }

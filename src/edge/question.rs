@@ -25,6 +25,15 @@ use crate::store::{Body, Object, Store, StoreError};
 /// `Cache-Control` of a blob by its hash: it can never be another.
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 
+/// A request that is looked up.
+pub struct Asked<'a> {
+    pub request: &'a RequestHeader,
+    /// Its canonical path without the leading slash.
+    pub key: &'a str,
+    /// The address it came to.
+    pub local: Option<std::net::SocketAddr>,
+}
+
 /// What a key asks of which store.
 pub enum Question {
     /// A blob by its hash.
@@ -57,8 +66,9 @@ pub enum Answer {
 }
 
 impl Question {
-    /// What `key`, a canonical path without its leading slash, asks.
-    pub fn of(key: &str, mounts: &Mounts, settings: &Settings, request: &RequestHeader) -> Result<Self, Refusal> {
+    /// What a request asks.
+    pub fn of(asked: &Asked, mounts: &Mounts, settings: &Settings) -> Result<Self, Refusal> {
+        let key = asked.key;
         if let Some(hex) = key.strip_prefix(BLOBS) {
             // Lower case only: a blob has one URL.
             let canonical = hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
@@ -78,7 +88,7 @@ impl Question {
         } else if let Some(name) = path.strip_suffix(".json")
             && let Some(mount) = mounts.get(name)
         {
-            let (base, constant) = base_url(settings, request);
+            let (base, constant) = base_url(settings, asked);
             let extension = mount.facts().map(|facts| facts.tile_type.extensions()).unwrap_or_default().first();
             let extension = extension.map(|extension| format!(".{extension}")).unwrap_or_default();
             let tiles = format!("{base}/{ASSETS}{name}/{{z}}/{{x}}/{{y}}{extension}");
@@ -174,16 +184,21 @@ fn tile_json(mount: &Mount, tiles: &str) -> Result<Object, StoreError> {
 }
 
 /// `scheme://authority` of absolute URLs, and whether it is the same for every request: what the conf says; else the Host, if the conf
-/// lists it (anyone can send any Host); else the address of the first listener.
-fn base_url<'a>(settings: &'a Settings, request: &RequestHeader) -> (Cow<'a, str>, bool) {
+/// lists it (anyone can send any Host); else the address of the first listener, or, where that is every address, the one that the request
+/// came to.
+fn base_url<'a>(settings: &'a Settings, asked: &Asked) -> (Cow<'a, str>, bool) {
     if let Some(url) = &settings.public_url {
         return (url.as_str().into(), true);
     }
+    let own: Cow<str> = match asked.local.filter(|_| settings.bound.ip().is_unspecified()) {
+        Some(local) => format!("http://{local}").into(),
+        None => format!("http://{}", settings.bound).into(),
+    };
     if settings.hosts.is_empty() {
-        return (settings.bind_url.as_str().into(), true);
+        return (own, !settings.bound.ip().is_unspecified());
     }
-    let host = request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let host = host.or_else(|| request.uri.authority().map(http::uri::Authority::as_str));
+    let host = asked.request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = host.or_else(|| asked.request.uri.authority().map(http::uri::Authority::as_str));
     let listed = host.and_then(|host| settings.hosts.iter().find(|listed| listed.eq_ignore_ascii_case(host)));
-    (listed.map_or(settings.bind_url.as_str().into(), |host| format!("http://{host}").into()), false)
+    (listed.map_or(own, |host| format!("http://{host}").into()), false)
 }

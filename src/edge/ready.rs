@@ -20,7 +20,7 @@ use crate::store::{Body, Object};
 pub struct Ready {
     /// The object; `None` where the answer is 204.
     pub object: Option<Object>,
-    pub as_: Presentation,
+    pub presentation: Presentation,
     /// `Repr-Digest`, once somebody wanted it.
     pub repr_digest: OnceLock<HeaderValue>,
     /// 200 (or 204) with everything but what differs from request to request.
@@ -68,7 +68,7 @@ pub struct Presentation {
 
 impl Ready {
     /// Prepare `object`.
-    pub fn object(settings: &Settings, object: Object, source: Source, as_: Presentation) -> Result<Self> {
+    pub fn object(settings: &Settings, object: Object, source: Source, presentation: Presentation) -> Result<Self> {
         let etag = HeaderValue::try_from(&*object.etag).map_err(|_| bad_header())?;
         let mut full = ResponseHeader::build_no_case(StatusCode::OK, Some(20))?;
         full.insert_header(
@@ -76,7 +76,10 @@ impl Ready {
             HeaderValue::try_from(&*object.content_type).map_err(|_| bad_header())?,
         )?;
         full.insert_header(header::CONTENT_LENGTH, HeaderValue::from(object.len()))?;
-        full.insert_header(header::ACCEPT_RANGES, HeaderValue::from_static(if as_.ranges { "bytes" } else { "none" }))?;
+        full.insert_header(
+            header::ACCEPT_RANGES,
+            HeaderValue::from_static(if presentation.ranges { "bytes" } else { "none" }),
+        )?;
         if let Some(modified) = object.last_modified.and_then(date::format) {
             full.insert_header(header::LAST_MODIFIED, modified)?;
         }
@@ -87,16 +90,16 @@ impl Ready {
         let mut not_modified = ResponseHeader::build_no_case(StatusCode::NOT_MODIFIED, Some(14))?;
         not_modified.insert_header(header::ETAG, etag)?;
         for header in [&mut full, &mut not_modified] {
-            shared(settings, header, &as_)?;
+            shared(settings, header, &presentation)?;
         }
-        Ok(Self { object: Some(object), as_, repr_digest: OnceLock::new(), full, not_modified, source })
+        Ok(Self { object: Some(object), presentation, repr_digest: OnceLock::new(), full, not_modified, source })
     }
 
     /// Prepare the 204 of a tile that is absent.
-    pub fn no_content(settings: &Settings, source: Source, as_: Presentation) -> Result<Self> {
+    pub fn no_content(settings: &Settings, source: Source, presentation: Presentation) -> Result<Self> {
         let mut full = ResponseHeader::build_no_case(StatusCode::NO_CONTENT, Some(14))?;
-        shared(settings, &mut full, &as_)?;
-        Ok(Self { object: None, as_, repr_digest: OnceLock::new(), not_modified: full.clone(), full, source })
+        shared(settings, &mut full, &presentation)?;
+        Ok(Self { object: None, presentation, repr_digest: OnceLock::new(), not_modified: full.clone(), full, source })
     }
 
     /// What it depends on.
@@ -143,7 +146,7 @@ impl Ready {
         HEADERS
             + match self.object.as_ref().map(|object| &object.body) {
                 Some(Body::Whole(bytes)) => bytes.len() as u64,
-                Some(Body::Windowed(_)) if self.as_.kind == HitKind::Cas => DESCRIPTOR,
+                Some(Body::Windowed(_)) if self.presentation.kind == HitKind::Cas => DESCRIPTOR,
                 // An archive's descriptor is its mount's.
                 Some(Body::Windowed(_)) | None => 0,
             }
@@ -151,12 +154,12 @@ impl Ready {
 }
 
 /// What a 200, a 204 and a 304 have in common.
-fn shared(settings: &Settings, header: &mut ResponseHeader, as_: &Presentation) -> Result<()> {
-    header.insert_header(header::CACHE_CONTROL, as_.cache_control.clone())?;
-    if as_.negotiable {
+fn shared(settings: &Settings, header: &mut ResponseHeader, presentation: &Presentation) -> Result<()> {
+    header.insert_header(header::CACHE_CONTROL, presentation.cache_control.clone())?;
+    if presentation.negotiable {
         header.insert_header(header::VARY, HeaderValue::from_static("Accept-Encoding"))?;
     }
-    let status = match as_.kind {
+    let status = match presentation.kind {
         HitKind::Pack => "svc-edge; hit; detail=pack",
         HitKind::Cas => "svc-edge; hit; detail=cas",
     };

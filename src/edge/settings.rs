@@ -24,8 +24,8 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// Values of Host from which absolute URLs may be made.
     pub hosts: Vec<String>,
-    /// `http://address` of the first listener, the base of absolute URLs otherwise.
-    pub bind_url: String,
+    /// The address of the first listener, the base of absolute URLs otherwise.
+    pub bound: SocketAddr,
     /// Bounds on decoding for clients that don't accept a stored coding.
     pub decode: Caps,
     /// Which requests are logged.
@@ -52,7 +52,7 @@ impl Settings {
             allow_origins,
             public_url: conf.public_url.clone(),
             hosts: conf.http.hosts.clone(),
-            bind_url: format!("http://{bound}"),
+            bound,
             decode: Caps {
                 ratio: u32::try_from(conf.http.decode.ratio).unwrap_or(u32::MAX),
                 bytes: conf.http.decode.bytes,

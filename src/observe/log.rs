@@ -79,7 +79,9 @@ pub fn flush() {
 
 /// Log one answered request. Never waits.
 pub(super) fn access(record: access::Record) {
-    if let Some(logger) = LOGGER.get() {
+    if log::max_level() > LevelFilter::Off
+        && let Some(logger) = LOGGER.get()
+    {
         logger.send(Line::Access(record));
     }
 }

@@ -35,7 +35,7 @@ label! {
         BadRequest = "bad_request", BadPath = "bad_path", Method = "method", NotFound = "not_found", HeaderCap = "header_cap",
         UriCap = "uri_cap", BodyCap = "body_cap", Precondition = "precondition", InvalidRange = "invalid_range",
         DecompressCap = "decompress_cap", Corrupt = "corrupt", PackChanged = "pack_changed", Timeout = "timeout",
-        Draining = "draining", Internal = "internal",
+        Internal = "internal",
     }
 }
 

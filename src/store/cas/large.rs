@@ -119,6 +119,20 @@ impl LargeBlob {
         StoreError::Corrupt(why.into())
     }
 
+    /// As [`LargeBlob::fail`], from a thread that must not wait for the disk or the index.
+    fn fail_aside(&self, why: &'static str) -> StoreError {
+        if !self.bad.swap(true, Ordering::AcqRel)
+            && let Some(owner) = self.owner.upgrade()
+        {
+            let (name, id) = (self.name, self.id);
+            // Without a thread it stays where it is: it is not served, and the next load finds it bad.
+            let _ = std::thread::Builder::new()
+                .name("quarantine".into())
+                .spawn(move || owner.quarantine(&name, Some(id), why));
+        }
+        StoreError::Corrupt(why.into())
+    }
+
     /// Verify the segment that `bytes` are all of; they were read just now.
     fn judge(&self, index: usize, bytes: &[u8], verified: &Verified) -> Result<(), StoreError> {
         if !self.segments.holds(index, bytes) {
@@ -138,7 +152,7 @@ impl Window for LargeBlob {
         self.bounds(0, 0)?;
         let meta = self.file.metadata()?;
         if meta.len() != self.segments.len() {
-            return Err(self.fail("the length of the blob changed"));
+            return Err(self.fail_aside("the length of the blob changed"));
         }
         if self.verified.load().ctime != ctime(&meta) {
             // Whoever reads meanwhile marks what it verified in the old set, where it counts no more.
