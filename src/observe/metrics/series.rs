@@ -48,29 +48,37 @@ impl Counter {
     }
 }
 
-/// What goes up and down: inflight requests, bytes stored.
-pub struct Gauge(AtomicI64);
+/// What goes up and down: requests in flight, bytes stored.
+pub struct Gauge {
+    base: AtomicI64,
+    /// What each thread added; sums may be negative, so they wrap.
+    shards: [Shard; SHARDS],
+}
 
 impl Gauge {
     /// A gauge at zero.
     #[allow(clippy::new_without_default)]
     pub const fn new() -> Self {
-        Self(AtomicI64::new(0))
+        Self { base: AtomicI64::new(0), shards: [const { Shard(AtomicU64::new(0)) }; SHARDS] }
     }
 
-    /// Set the value.
+    /// Set the value. For gauges of one writer.
     pub fn set(&self, value: i64) {
-        self.0.store(value, Relaxed);
+        self.base.store(value.wrapping_sub(self.added()), Relaxed);
     }
 
     /// Add, or with a negative number subtract.
     pub fn add(&self, n: i64) {
-        self.0.fetch_add(n, Relaxed);
+        self.shards[shard()].0.fetch_add(n as u64, Relaxed);
     }
 
     /// The value.
     pub fn get(&self) -> i64 {
-        self.0.load(Relaxed)
+        self.base.load(Relaxed).wrapping_add(self.added())
+    }
+
+    fn added(&self) -> i64 {
+        self.shards.iter().fold(0_u64, |sum, shard| sum.wrapping_add(shard.0.load(Relaxed))) as i64
     }
 }
 
@@ -149,13 +157,23 @@ impl<A: Label, B: Label, C: Label> Labels for (A, B, C) {
 
 /// One counter for each combination of labels, each sharded by thread.
 pub struct Counters<L> {
-    /// `SHARDS` rows of `L::COUNT` cells: a thread's cells lie together and no other thread writes them.
+    /// `SHARDS` rows of `L::COUNT` cells: a thread's cells lie together, and no other thread writes to their lines.
     rows: OnceLock<Box<[Row]>>,
     label: std::marker::PhantomData<fn(L)>,
 }
 
+type Row = Box<[Line]>;
+
+/// The cells of one pair of cache lines.
 #[repr(align(128))]
-struct Row(Box<[AtomicU64]>);
+struct Line([AtomicU64; LINE]);
+
+const LINE: usize = 16;
+
+/// Where cell `flat` of a row is.
+fn cell(row: &[Line], flat: usize) -> &AtomicU64 {
+    &row[flat / LINE].0[flat % LINE]
+}
 
 impl<L: Labels> Counters<L> {
     /// All of them at zero.
@@ -166,9 +184,8 @@ impl<L: Labels> Counters<L> {
 
     fn rows(&self) -> &[Row] {
         self.rows.get_or_init(|| {
-            // Rounded up to whole pairs of cache lines, so that rows never share one.
-            let cells = L::COUNT.next_multiple_of(16);
-            (0..SHARDS).map(|_| Row((0..cells).map(|_| AtomicU64::new(0)).collect())).collect()
+            let line = || Line([const { AtomicU64::new(0) }; LINE]);
+            (0..SHARDS).map(|_| (0..L::COUNT.div_ceil(LINE)).map(|_| line()).collect()).collect()
         })
     }
 
@@ -179,7 +196,7 @@ impl<L: Labels> Counters<L> {
 
     /// Count `n`.
     pub fn add(&self, labels: L, n: u64) {
-        self.rows()[shard()].0[labels.flat()].fetch_add(n, Relaxed);
+        cell(&self.rows()[shard()], labels.flat()).fetch_add(n, Relaxed);
     }
 
     /// The sum of one series over all threads.
@@ -188,7 +205,7 @@ impl<L: Labels> Counters<L> {
     }
 
     pub(super) fn sum(&self, flat: usize) -> u64 {
-        self.rows().iter().map(|row| row.0[flat].load(Relaxed)).sum()
+        self.rows().iter().map(|row| cell(row, flat).load(Relaxed)).sum()
     }
 }
 
@@ -276,6 +293,22 @@ mod tests {
             }
         });
         assert_eq!(COUNTER.get(), 40_000);
+    }
+
+    #[test]
+    fn a_gauge_that_many_threads_move_comes_back_to_where_it_was() {
+        static GAUGE: Gauge = Gauge::new();
+        GAUGE.set(5);
+        std::thread::scope(|scope| {
+            for n in 0..40 {
+                scope.spawn(move || (0..1000).for_each(|_| GAUGE.add(if n % 2 == 0 { 1 } else { -1 })));
+            }
+        });
+        assert_eq!(GAUGE.get(), 5);
+        GAUGE.add(-7);
+        assert_eq!(GAUGE.get(), -2);
+        GAUGE.set(3);
+        assert_eq!(GAUGE.get(), 3);
     }
 
     #[test]
