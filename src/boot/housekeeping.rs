@@ -71,10 +71,20 @@ impl Housekeeping {
         if let Some(events) = self.events.lock().ok().and_then(|mut events| events.take()) {
             bus::start_log_listener(events)?;
         }
-        let (mounts, cas, hurry) = (self.mounts.clone(), self.cas.clone(), self.hurry.clone());
-        supervise("housekeeper", Component::Housekeeper, self.stopping.clone(), move || {
+        // A thread each: whatever a pack does to the one that looks at it, purges and evictions go on.
+        let (mounts, hurry) = (self.mounts.clone(), self.hurry.clone());
+        supervise("pack_watcher", Component::PackWatcher, self.stopping.clone(), move || {
             let _ = hurry.0.set(thread::current());
-            tick(&mounts, &cas);
+            mounts.poll();
+            READINESS.set(Condition::PacksVerified, mounts.lost().is_empty());
+            thread::park_timeout(TICK);
+        })?;
+        let cas = self.cas.clone();
+        supervise("cas_keeper", Component::CasKeeper, self.stopping.clone(), move || {
+            if let Err(error) = cas.poll() {
+                log::warn!(event = "cas_housekeeping", cause = error.to_string().as_str(); "");
+            }
+            READINESS.set(Condition::CasWritable, cas.writable());
             thread::park_timeout(TICK);
         })?;
         let (mounts, stopping) = (self.mounts.clone(), self.stopping.clone());
@@ -115,15 +125,6 @@ fn reachable(address: SocketAddr) -> SocketAddr {
         std::net::IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
     };
     SocketAddr::new(ip, address.port())
-}
-
-fn tick(mounts: &Mounts, cas: &Cas) {
-    mounts.poll();
-    if let Err(error) = cas.poll() {
-        log::warn!(event = "cas_housekeeping", cause = error.to_string().as_str(); "");
-    }
-    READINESS.set(Condition::PacksVerified, mounts.lost().is_empty());
-    READINESS.set(Condition::CasWritable, cas.writable());
 }
 
 /// Run `round` again and again on a thread of its own, until `stopping`. A round that panics is counted and the next one begins after a

@@ -7,6 +7,7 @@ use super::ctx::Ctx;
 use super::fail::Refusal;
 use super::settings::Settings;
 use crate::observe::metrics::{self, Reason};
+use crate::rules::host;
 
 /// Check what can be checked before the path is looked at; the cheapest and the most telling first.
 pub async fn check(settings: &Settings, session: &mut Session, ctx: &mut Ctx) -> Result<(), Refusal> {
@@ -19,9 +20,11 @@ pub async fn check(settings: &Settings, session: &mut Session, ctx: &mut Ctx) ->
         Method::OPTIONS => metrics::Method::Options,
         _ => metrics::Method::Other,
     };
-    // RFC 9112 §3.2: a request without Host is bad. Pingora refuses several of them, and a URI's authority that differs.
-    if request.version == Version::HTTP_11 && !request.headers.contains_key(header::HOST) {
-        return Err(Refusal::close(Reason::BadRequest));
+    // RFC 9112 §3.2: a request without Host, or with one that is none, is bad. Pingora refuses several of them, and a URI's authority that differs.
+    match request.headers.get(header::HOST) {
+        None if request.version == Version::HTTP_11 => return Err(Refusal::close(Reason::BadRequest)),
+        Some(value) if !host::valid(value.as_bytes()) => return Err(Refusal::close(Reason::BadRequest)),
+        _ => {}
     }
     if request.raw_path().len() > settings.ingress.uri_bytes {
         return Err(Refusal::close(Reason::UriCap));
@@ -75,5 +78,5 @@ async fn discard_body(settings: &Settings, session: &mut Session) -> Result<(), 
     };
     tokio::time::timeout(settings.ingress.timeout, reading)
         .await
-        .unwrap_or_else(|_| Err(Refusal::close(Reason::Timeout)))
+        .unwrap_or_else(|_| Err(Refusal::close(Reason::BadRequest)))
 }

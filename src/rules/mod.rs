@@ -5,6 +5,7 @@ pub mod corr_id;
 pub mod date;
 pub mod encoding;
 pub mod etag;
+pub mod host;
 pub mod media_type;
 pub mod multipart;
 pub mod precondition;

@@ -49,6 +49,22 @@ fn http_1_1_without_host_is_400() {
 }
 
 #[test]
+fn a_host_that_is_none_is_400() {
+    let server = setup().start();
+    for host in ["a b", "a/b", "u@h", "a:b", "[::1", "a?b"] {
+        let mut client = server.client();
+        client.send(format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes());
+        // Pingora refuses some of them before we see them.
+        assert_eq!(client.response(false).unwrap().status, 400, "{host}");
+    }
+    for host in ["", "edge.test", "edge.test:8080", "[::1]:8080"] {
+        let mut client = server.client();
+        client.send(format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes());
+        assert_eq!(client.response(false).unwrap().status, 200, "{host}");
+    }
+}
+
+#[test]
 fn a_header_block_over_its_bound_is_431_and_a_target_over_its_bound_is_414() {
     let server = setup().edge("  ingress: {header_bytes: 4KiB, uri_bytes: 1KiB}\n").start();
     let long = "a".repeat(5000);

@@ -71,7 +71,7 @@ label! {
 
 label! {
     /// A supervised part of the process.
-    Component { Housekeeper = "housekeeper", Digester = "digester" }
+    Component { PackWatcher = "pack_watcher", CasKeeper = "cas_keeper", Digester = "digester" }
 }
 
 label! {
