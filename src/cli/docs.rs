@@ -1,4 +1,4 @@
-//! What is made from the tables: completions, manual pages, the pages of the conf.
+//! What is made from the tables: completions, manual pages, the pages of the conf and of the metrics.
 
 use std::fs::create_dir_all;
 use std::path::PathBuf;
@@ -9,6 +9,7 @@ use clap_complete::Shell;
 
 use super::{command, fault, print};
 use crate::conf;
+use crate::observe::metrics;
 
 /// Flags of `completions`.
 #[derive(Args, Debug)]
@@ -41,13 +42,15 @@ pub struct DocsArgs {
     pub page: Page,
 }
 
-/// What is written from the table of conf keys.
+/// What is written from the tables of conf keys and metrics.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Page {
     /// docs/conf.md
     Conf,
     /// conf/svc-edge.yaml
     Sample,
+    /// docs/metrics.md
+    Metrics,
 }
 
 /// Print a shell's completions.
@@ -72,11 +75,12 @@ pub(super) fn man(args: &ManArgs) -> ExitCode {
     }
 }
 
-/// Print what is written from the table of conf keys.
+/// Print what is written from the tables of conf keys and metrics.
 pub(super) fn docs(args: &DocsArgs) -> ExitCode {
     let text = match args.page {
         Page::Conf => conf::docs::page(),
         Page::Sample => conf::docs::sample(),
+        Page::Metrics => metrics::markdown(),
     };
     print(text.as_bytes())
 }

@@ -6,9 +6,7 @@ use prometheus::core::Collector as _;
 use prometheus::proto;
 
 use super::series::{BUCKETS_US, Counter, Counters, Gauge, Histograms, Label, Labels};
-use super::table::{
-    self, Bus, Component, HitKind, MissCause, RangeResult, Reason, Route, TimeoutOp, VerifyKind, WriteStatus,
-};
+use super::table;
 
 /// One row of the table.
 pub struct Metric {
@@ -42,6 +40,8 @@ pub trait Family {
     fn count(&self) -> usize;
     /// Label values and count of one series.
     fn series(&self, flat: usize) -> (Vec<&'static str>, u64);
+    /// For each label, every value it can take.
+    fn label_values(&self) -> Vec<&'static [&'static str]>;
 }
 
 impl<L: Labels> Family for Counters<L> {
@@ -50,6 +50,9 @@ impl<L: Labels> Family for Counters<L> {
     }
     fn series(&self, flat: usize) -> (Vec<&'static str>, u64) {
         (L::values(flat), self.sum(flat))
+    }
+    fn label_values(&self) -> Vec<&'static [&'static str]> {
+        L::sets()
     }
 }
 
@@ -203,24 +206,18 @@ impl Metric {
             .collect()
     }
 
-    /// The label values a metric can show, for the documentation.
-    fn label_values(&self) -> String {
-        let sets: Vec<&[&str]> = match self.name {
-            "http_requests_total" => vec![Route::VALUES, table::Method::VALUES, table::Status::VALUES],
-            "request_latency_seconds" => vec![Route::VALUES],
-            "rejected_total" => vec![Reason::VALUES],
-            "edge_cache_hits_total" => vec![HitKind::VALUES],
-            "edge_cache_misses_total" => vec![MissCause::VALUES],
-            "edge_range_requests_total" => vec![RangeResult::VALUES],
-            "edge_cas_writes_total" => vec![WriteStatus::VALUES],
-            "edge_verify_failures_total" => vec![VerifyKind::VALUES],
-            "io_timeouts_total" => vec![TimeoutOp::VALUES],
-            "bus_lagged_total" => vec![Bus::VALUES],
-            "service_restarts_total" => vec![Component::VALUES],
-            _ => vec![],
+    /// Its labels with the values they can take, for the documentation. Those of a build are its own.
+    fn labels_text(&self) -> String {
+        let sets = match &self.source {
+            Source::Family(family) => family.label_values(),
+            Source::Histogram(histograms) => vec![histograms.values()],
+            Source::Counter(_) | Source::Gauge(_) | Source::BuildInfo => Vec::new(),
         };
-        let named = self.labels.iter().zip(sets).map(|(name, values)| format!("`{name}`: {}", values.join(", ")));
-        named.collect::<Vec<_>>().join("; ")
+        let text = |(index, name): (usize, &&str)| match sets.get(index) {
+            Some(values) => format!("`{name}`: {}", values.join(", ")),
+            None => format!("`{name}`"),
+        };
+        self.labels.iter().enumerate().map(text).collect::<Vec<_>>().join("; ")
     }
 }
 
@@ -257,28 +254,32 @@ fn histogram((counts, sum_us): (Vec<u64>, u64)) -> proto::Histogram {
     histogram
 }
 
+const PREFACE: &str = "\
+<!-- Written by `svc-edge docs metrics` from src/observe/metrics/render.rs. -->
+# Metrics
+
+`GET /metrics` on the admin listener (`edge.metrics`) answers these in the text format of Prometheus, beside the process collector's
+`process_*`. Every series exists at zero from the start, and labels take no value but those written here. A counter starts again at
+zero with the process.
+
+| name | type | labels | what |
+|---|---|---|---|
+";
+
 /// `docs/metrics.md`, made from the table.
 pub fn markdown() -> String {
-    let mut page = String::from(
-        "# Metrics\n\nMade from the table in `src/observe/metrics/render.rs`; a test keeps this page true. `GET /metrics` on the admin\n\
-         listener answers them in the text format of Prometheus, beside the process collector's `process_*`. Every series exists at\n\
-         zero from the start, and labels take no value but those written here.\n\n\
-         | name | type | labels | what |\n|---|---|---|---|\n",
-    );
+    let mut page = PREFACE.to_owned();
     for metric in TABLE {
         let kind = match metric.source {
             Source::Counter(_) | Source::Family(_) => "counter",
             Source::Gauge(_) | Source::BuildInfo => "gauge",
             Source::Histogram(_) => "histogram",
         };
-        let labels = if metric.label_values().is_empty() {
-            metric.labels.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-        } else {
-            metric.label_values()
-        };
         // Writing to a String cannot fail.
-        let _ = writeln!(page, "| `{}` | {kind} | {labels} | {} |", metric.name, metric.help);
+        let _ = writeln!(page, "| `{}` | {kind} | {} | {} |", metric.name, metric.labels_text(), metric.help);
     }
+    let bounds: Vec<String> = BUCKETS_US.iter().map(|bound| (*bound as f64 / 1e6).to_string()).collect();
+    let _ = writeln!(page, "\nUpper bounds of the buckets of a histogram, in seconds: {}.", bounds.join(", "));
     page
 }
 
@@ -315,7 +316,20 @@ mod tests {
         for metric in TABLE {
             if let Source::Family(family) = &metric.source {
                 assert_eq!(family.series(0).0.len(), metric.labels.len(), "{}", metric.name);
-                assert!(!metric.label_values().is_empty(), "{} documents its label values", metric.name);
+                assert_eq!(family.label_values().len(), metric.labels.len(), "{}", metric.name);
+            }
+        }
+    }
+
+    #[test]
+    fn the_page_names_every_value_that_a_series_shows() {
+        let page = markdown();
+        for metric in TABLE {
+            let head = format!("| `{}` |", metric.name);
+            let row = page.lines().find(|line| line.starts_with(&head)).unwrap();
+            let Source::Family(family) = &metric.source else { continue };
+            for value in (0..family.count()).flat_map(|flat| family.series(flat).0) {
+                assert!(row.contains(value), "{}: {value}", metric.name);
             }
         }
     }

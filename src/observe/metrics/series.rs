@@ -121,6 +121,8 @@ pub trait Labels: Copy {
     fn flat(self) -> usize;
     /// The label values of series `flat`.
     fn values(flat: usize) -> Vec<&'static str>;
+    /// For each label, every value it can take.
+    fn sets() -> Vec<&'static [&'static str]>;
 }
 
 impl<A: Label> Labels for A {
@@ -131,6 +133,9 @@ impl<A: Label> Labels for A {
     fn values(flat: usize) -> Vec<&'static str> {
         vec![A::VALUES[flat]]
     }
+    fn sets() -> Vec<&'static [&'static str]> {
+        vec![A::VALUES]
+    }
 }
 
 impl<A: Label, B: Label> Labels for (A, B) {
@@ -140,6 +145,9 @@ impl<A: Label, B: Label> Labels for (A, B) {
     }
     fn values(flat: usize) -> Vec<&'static str> {
         vec![A::VALUES[flat / B::VALUES.len()], B::VALUES[flat % B::VALUES.len()]]
+    }
+    fn sets() -> Vec<&'static [&'static str]> {
+        vec![A::VALUES, B::VALUES]
     }
 }
 
@@ -152,6 +160,9 @@ impl<A: Label, B: Label, C: Label> Labels for (A, B, C) {
         let mut values = <(A, B)>::values(flat / C::VALUES.len());
         values.push(C::VALUES[flat % C::VALUES.len()]);
         values
+    }
+    fn sets() -> Vec<&'static [&'static str]> {
+        vec![A::VALUES, B::VALUES, C::VALUES]
     }
 }
 
@@ -241,6 +252,9 @@ impl<L: Label> Labels for Cells<L> {
     }
     fn values(flat: usize) -> Vec<&'static str> {
         vec![L::VALUES[flat / CELLS]]
+    }
+    fn sets() -> Vec<&'static [&'static str]> {
+        vec![L::VALUES]
     }
 }
 
