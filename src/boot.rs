@@ -5,8 +5,6 @@ mod shutdown;
 
 use std::io::Write as _;
 use std::net::TcpListener;
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,7 +12,7 @@ use std::time::Duration;
 use pingora::apps::http_app::HttpServer;
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
 use pingora::proxy::ProxyServiceBuilder;
-use pingora::server::configuration::{Opt, ServerConf};
+use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server};
 use pingora::services::background::GenBackgroundService;
 use pingora::services::listening::Service;
@@ -35,10 +33,9 @@ const WRITE_BUFFER: usize = 8 * 1024;
 /// A connection's read buffer. Requests are small; Pingora's default of 64 KiB is paid by every idle connection.
 const READ_BUFFER: usize = 4 * 1024;
 
-/// Serve until the process is asked to stop. `upgrade`: take the listeners of a running server over.
-/// Says what is wrong in one line and returns 1 when it can't start.
-pub fn serve(conf: Conf, upgrade: bool) -> ExitCode {
-    match start(conf, upgrade) {
+/// Serve until the process is asked to stop. Says what is wrong in one line and returns 1 when it can't start.
+pub fn serve(conf: Conf) -> ExitCode {
+    match start(conf) {
         Ok(()) => {
             crate::observe::log::flush();
             ExitCode::SUCCESS
@@ -52,21 +49,16 @@ pub fn serve(conf: Conf, upgrade: bool) -> ExitCode {
     }
 }
 
-fn start(mut conf: Conf, upgrade: bool) -> Result<(), String> {
+fn start(mut conf: Conf) -> Result<(), String> {
     start_log(&conf)?;
     raise_descriptor_limit();
     shutdown::keep_alive_on_hangup().map_err(|error| format!("signal handlers: {error}"))?;
-    make_private_dirs(&conf.server, upgrade)?;
-    if !upgrade {
-        claim_ports(&mut conf)?;
-    }
+    claim_ports(&mut conf)?;
     let events = Mutex::new(Some(bus::subscribe()));
     let (mounts, cas) = open_stores(&conf)?;
     let banner = banner(&conf, &mounts);
 
-    let server_conf = pingora_conf(&conf.server);
-    let opt = Opt { upgrade, daemon: conf.server.daemon, ..Opt::default() };
-    let mut server = Server::new_with_opt_and_conf(opt, server_conf);
+    let mut server = Server::new_with_opt_and_conf(None, pingora_conf(&conf.server));
     server.bootstrap();
 
     let bound = *conf.edge.bind.first().ok_or("edge.bind is empty")?;
@@ -109,16 +101,6 @@ fn start_log(conf: &Conf) -> Result<(), String> {
     crate::observe::log::init(format, conf.edge.log.level, None).map_err(|error| format!("log: {error}"))
 }
 
-/// The directories of Pingora's files, for us alone: its socket is writable by all, and whoever reaches it gets our listeners.
-fn make_private_dirs(server: &ServerSection, upgrade: bool) -> Result<(), String> {
-    let files = [(upgrade, &server.upgrade_sock), (server.daemon, &server.pid_file)];
-    for dir in files.into_iter().filter(|(used, _)| *used).filter_map(|(_, file)| file.parent()) {
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-        made.map_err(|error| format!("{}: {error}", dir.display()))?;
-    }
-    Ok(())
-}
-
 /// Allow as many descriptors as the system lets us: each connection takes one.
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -150,8 +132,6 @@ fn open_stores(conf: &Conf) -> Result<(Arc<Mounts>, Arc<Cas>), String> {
 
 /// Pingora's conf. Its grace period is a sleep without condition: ours, in `shutdown`, ends when nothing is in flight.
 fn pingora_conf(section: &ServerSection) -> ServerConf {
-    let text = |path: &Path| path.to_string_lossy().into_owned();
-    let retries = section.upgrade_sock_connect_accept_max_retries;
     ServerConf {
         version: section.version,
         threads: section.threads,
@@ -162,17 +142,8 @@ fn pingora_conf(section: &ServerSection) -> ServerConf {
         fast_timeout_to_tokio_threshold_seconds: section.fast_timeout_to_tokio_threshold_seconds,
         grace_period_seconds: Some(0),
         graceful_shutdown_timeout_seconds: Some(section.graceful_shutdown_timeout_seconds),
-        upgrade_sock: text(&section.upgrade_sock),
-        upgrade_sock_connect_accept_max_retries: Some(retries),
-        daemon: section.daemon,
-        pid_file: text(&section.pid_file),
-        error_log: section.error_log.as_deref().map(text),
-        working_directory: section.working_directory.clone(),
-        user: section.user.clone(),
-        group: section.group.clone(),
-        daemon_wait_for_ready: section.daemon_wait_for_ready,
-        daemon_ready_timeout_seconds: section.daemon_ready_timeout_seconds.try_into().ok(),
-        daemon_notify_timeout_seconds: section.daemon_notify_timeout_seconds.try_into().ok(),
+        // Pingora's default is a socket in /tmp, where whoever listens first would be handed our listeners: nobody listens here.
+        upgrade_sock: "/dev/null".into(),
         // No upstream, no trust store: Pingora's connector panics where the system has none, and takes 13 ms to load one.
         ca_file: Some("/dev/null".into()),
         ..ServerConf::default()

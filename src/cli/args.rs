@@ -41,17 +41,11 @@ pub struct ServeArgs {
     /// Check the conf and what it names, and end: as `svc-edge check`
     #[arg(short, long)]
     pub test: bool,
-    /// Take over the listeners of the running server
-    #[arg(short, long)]
-    pub upgrade: bool,
-    /// Run in the background
-    #[arg(short, long)]
-    pub daemon: bool,
 }
 
 impl ConfArgs {
     /// What the flags say over the conf.
-    pub(super) fn flags(&self, daemon: bool) -> Flags {
+    pub(super) fn flags(&self) -> Flags {
         Flags {
             bind: self.bind.clone(),
             metrics: self.metrics.clone(),
@@ -59,7 +53,6 @@ impl ConfArgs {
             packs: self.pack.clone(),
             cas_dir: self.cas_dir.clone(),
             log_level: self.log_level.clone(),
-            daemon,
         }
     }
 }

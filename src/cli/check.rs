@@ -17,7 +17,7 @@ use crate::store::pack::Pack;
 
 /// Make the conf and check what it names.
 pub(super) fn run(args: &ConfArgs) -> ExitCode {
-    match Conf::load(args.conf.as_deref(), &args.flags(false)) {
+    match Conf::load(args.conf.as_deref(), &args.flags()) {
         Ok(conf) => checked(&conf),
         Err(errors) => conf_errors(&errors),
     }
@@ -49,9 +49,7 @@ pub(super) fn checked(conf: &Conf) -> ExitCode {
 /// What is wrong with the stores that a conf names, one line a fault.
 pub fn check_stores(conf: &Conf) -> Vec<String> {
     let packs = conf.edge.packs.iter().filter_map(|pack| check_pack(pack).err());
-    let cas = (conf.edge.cas.store == CasBacking::Disk)
-        .then(|| check_cas(&conf.edge.cas.dir, conf.server.user.is_some()))
-        .and_then(Result::err);
+    let cas = (conf.edge.cas.store == CasBacking::Disk).then(|| check_cas(&conf.edge.cas.dir)).and_then(Result::err);
     packs.chain(cas).collect()
 }
 
@@ -60,15 +58,15 @@ fn check_pack(pack: &PackConf) -> Result<(), String> {
     Pack::open(pack).map(drop).map_err(|error| error.to_string())
 }
 
-/// A CAS directory is ours alone, or can be made. With `user` set, its owner is another than the one who checks.
-fn check_cas(dir: &Path, user_changes: bool) -> Result<(), String> {
+/// A CAS directory is ours alone, or can be made.
+fn check_cas(dir: &Path) -> Result<(), String> {
     let says = |what: &dyn std::fmt::Display| format!("cas: {}: {what}", dir.display());
     match metadata(dir) {
         Ok(found) if !found.is_dir() => Err(says(&"is no directory")),
         Ok(found) if found.mode() & 0o022 != 0 => {
             Err(says(&format_args!("mode {:04o} lets other users write; allowed: 0700", found.mode() & 0o7777)))
         }
-        Ok(found) if !user_changes && found.uid() != geteuid().as_raw() => {
+        Ok(found) if found.uid() != geteuid().as_raw() => {
             Err(says(&format_args!("belongs to user {}, not to this one ({})", found.uid(), geteuid().as_raw())))
         }
         Ok(_) => access(dir, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK).map_err(|error| says(&error)),

@@ -9,9 +9,9 @@ use crate::conf::Conf;
 
 /// Make the conf, then serve; with `--test`, check only.
 pub(super) fn run(args: &ServeArgs) -> ExitCode {
-    let conf = match Conf::load(args.conf.conf.as_deref(), &args.conf.flags(args.daemon)) {
+    let conf = match Conf::load(args.conf.conf.as_deref(), &args.conf.flags()) {
         Ok(conf) => conf,
         Err(errors) => return conf_errors(&errors),
     };
-    if args.test { check::checked(&conf) } else { boot::serve(conf, args.upgrade) }
+    if args.test { check::checked(&conf) } else { boot::serve(conf) }
 }

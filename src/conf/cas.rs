@@ -10,7 +10,7 @@ use super::value::{Choice, number, size};
 pub enum CasBacking {
     /// Files below `dir`.
     Disk,
-    /// Sealed memfds: nothing survives the process.
+    /// Sealed memfds: nothing survives the process. Only tests fill one in this version.
     Memory,
 }
 
@@ -32,7 +32,7 @@ pub struct CasConf {
     pub max_bytes: u64,
     /// Bound on objects in the index.
     pub max_objects: u64,
-    /// Bound on the hot set in RAM, in bytes.
+    /// Bound on the hot set in RAM (tiles, small blobs, decoded bodies), in bytes.
     pub memory_bytes: u64,
     /// Disk or memory.
     pub store: CasBacking,

@@ -10,9 +10,9 @@ use super::value::{size, time};
 pub struct IngressConf {
     /// From the request's header to the first byte of the answer.
     pub timeout: Duration,
-    /// How long one write may stand still.
+    /// How long a client may take for one chunk of an answer.
     pub write_timeout: Duration,
-    /// Bytes a second below which a reader is cut.
+    /// Bytes a second below which a reader is cut: a chunk may take its length divided by this, and at most `write_timeout`.
     pub min_send_rate: Option<u64>,
     /// How long a connection may wait for its next request; `None` closes it after the answer.
     pub keepalive: Option<Duration>,

@@ -18,8 +18,6 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// A path; relative ones are relative to the directory that svc-edge is started in.
     Path,
-    /// A name of the system: a user, a group.
-    Name,
     /// The name of a pack in URLs.
     PackName,
     /// A field value (RFC 9110 §5.5).
@@ -88,7 +86,6 @@ impl fmt::Display for Kind {
                 Ok(())
             }
             Kind::Path => f.write_str("a path"),
-            Kind::Name => f.write_str("a name"),
             Kind::PackName => f.write_str("1–64 of `A–Z a–z 0–9 . _ -`, no leading dot"),
             Kind::Field => f.write_str("visible ASCII, with spaces inside"),
             Kind::Url => f.write_str("an http or https URL without user, query and fragment"),

@@ -63,14 +63,12 @@ impl Layers {
     pub(super) fn flags(&mut self, flags: &Flags) {
         let one = |text: &Option<String>| text.as_deref().map(|text| Node::plain(Mark::default(), text));
         let some = |texts: &[String]| (!texts.is_empty()).then(|| Node::list(texts.iter().map(String::as_str)));
-        let daemon = flags.daemon.then(|| "true".to_owned());
         let given = [
             ("edge.bind", "--bind", some(&flags.bind)),
             ("edge.metrics", "--metrics", one(&flags.metrics)),
             ("edge.mode", "--mode", one(&flags.mode)),
             ("edge.packs", "--pack", some(&flags.packs)),
             ("edge.log.level", "--log-level", one(&flags.log_level)),
-            ("daemon", "--daemon", one(&daemon)),
         ];
         for (path, flag, node) in given {
             if let Some(node) = node {

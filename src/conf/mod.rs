@@ -69,8 +69,6 @@ pub struct Flags {
     pub cas_dir: Option<PathBuf>,
     /// `--log-level`.
     pub log_level: Option<String>,
-    /// `--daemon`.
-    pub daemon: bool,
 }
 
 impl Conf {
@@ -110,7 +108,7 @@ impl Conf {
         let server = server::parse(&mut reader);
         let edge = edge::parse(&mut reader).map(|mut edge| {
             if let Some(dir) = &flags.cas_dir {
-                edge.cas.dir = reader.anchored(dir);
+                edge.cas.dir = dir.clone();
             }
             edge
         });

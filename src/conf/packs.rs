@@ -116,7 +116,7 @@ fn from_map(r: &mut Reader, item: &Node, entries: &[Entry], source: &Source) -> 
         Some(_) => fields.get("path", string).flatten(),
         None => fields.fail("path", Wrong::new(item, "is required and not here")),
     };
-    let path = path.map(|path| fields.r.anchored(path));
+    let path = path.map(PathBuf::from);
     let given = fields.get("name", pack_name);
     let at = fields.entry("name").or(fields.entry("path")).map_or(item.mark, |entry| entry.node.mark);
     let name = match (given, &path) {

@@ -1,6 +1,6 @@
 //! Reads keys: the value that was given, else the table's default, converted and within its bounds.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::error::{ConfErrors, Source};
 use super::kind::Kind;
@@ -13,18 +13,11 @@ use super::yaml::{self, Node, Value};
 /// before it gives up.
 pub(super) struct Reader {
     layers: Layers,
-    /// What relative paths are joined to; empty leaves them as they are.
-    base: PathBuf,
 }
 
 impl Reader {
     pub(super) fn new(layers: Layers) -> Reader {
-        Reader { layers, base: PathBuf::new() }
-    }
-
-    /// From here on, make relative paths absolute: a daemon leaves the directory that they are relative to.
-    pub(super) fn anchor(&mut self, base: PathBuf) {
-        self.base = base;
+        Reader { layers }
     }
 
     /// A value of the conf, by `convert`.
@@ -75,20 +68,9 @@ impl Reader {
         self.get(path, value::size).map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
     }
 
-    /// A path, joined to the anchor.
+    /// A path. Relative ones stay so: they are relative to the directory that svc-edge is started in.
     pub(super) fn path(&mut self, path: &str) -> Option<PathBuf> {
-        self.get(path, value::string).map(|text| self.base.join(text))
-    }
-
-    /// A path that may be `null`.
-    pub(super) fn optional_path(&mut self, path: &str) -> Option<Option<PathBuf>> {
-        let text = self.optional(path, value::string)?;
-        Some(text.map(|text| self.base.join(text)))
-    }
-
-    /// `path` joined to the anchor.
-    pub(super) fn anchored(&self, path: impl AsRef<Path>) -> PathBuf {
-        self.base.join(path)
+        self.get(path, value::string).map(PathBuf::from)
     }
 
     /// The node of a key, and where it came from.

@@ -76,28 +76,6 @@ keys! {
         "How long requests in flight may go on after a stop was asked for, in seconds.";
     "graceful_shutdown_timeout_seconds", Number(0, DAY_SECONDS), "5",
         "How long the runtimes may then take to end, in seconds.";
-    "upgrade_sock", Path, "var/run/upgrade.sock",
-        "Socket over which a running server hands its listeners to the one started with `--upgrade`; keep it in a directory of its own user.";
-    "upgrade_sock_connect_accept_max_retries", Number(0, 3600), "5",
-        "How often, once a second, an upgrade tries that socket again.";
-    "daemon", Bool, "false",
-        "Whether the server runs in the background.";
-    "pid_file", Path, "var/run/svc-edge.pid",
-        "Where a daemon writes its process id.";
-    "error_log", OrNull(&Path), "null",
-        "Where a daemon's standard error goes; `null` keeps it.";
-    "working_directory", OrNull(&Path), "null",
-        "Where a daemon runs; `null` is `/`; paths of the conf stay relative to where it was started.";
-    "user", OrNull(&Name), "null",
-        "The user that a daemon becomes; `null` stays.";
-    "group", OrNull(&Name), "null",
-        "The group that a daemon becomes; `null` stays.";
-    "daemon_wait_for_ready", Bool, "false",
-        "Whether the command that started a daemon waits until it serves.";
-    "daemon_ready_timeout_seconds", Number(1, DAY_SECONDS), "600",
-        "How long that command waits, in seconds.";
-    "daemon_notify_timeout_seconds", Number(1, DAY_SECONDS), "60",
-        "How long a daemon tries to tell that command, in seconds.";
 
     "edge.bind", OneOrList(&Address), "127.0.0.1:8080",
         "Where assets are served; port 0 takes a free one.";
@@ -106,7 +84,7 @@ keys! {
     "edge.mode", Choice(&["offline"]), "offline",
         "Where misses go: `offline` answers 404, and no packet leaves the machine.";
     "edge.public_url", OrNull(&Url), "null",
-        "Base of the absolute URLs in TileJSON; `null` makes them from an allowed Host, else relative.";
+        "Base of the absolute URLs in TileJSON; `null` makes them from an allowed Host, else from the address that is listened on.";
     "edge.packs", Packs, "[]",
         "Archives to serve.";
     "edge.packs[].path", Path, "",
@@ -127,16 +105,16 @@ keys! {
     "edge.cas.max_objects", Number(1, 1_000_000_000), "1000000",
         "Bound on objects in the index.";
     "edge.cas.memory_bytes", Size(0, TIB), "128MiB",
-        "Bound on blobs held in RAM.";
+        "Bound on the hot set in RAM: tiles, small blobs and decoded bodies, ready to be answered.";
     "edge.cas.store", Choice(&["disk", "memory"]), "disk",
-        "Where blobs are: files, or memory that does not survive the process.";
+        "Where blobs are: files, or memory, which does not survive the process and holds nothing in this version, since imports need files.";
 
     "edge.ingress.timeout", Time(ms(1), HOUR), "5s",
         "From the request's header to the first byte of the answer.";
     "edge.ingress.write_timeout", Time(ms(1), HOUR), "10s",
-        "How long one write to a client may stand still.";
+        "How long a client may take for one chunk of an answer; less where `min_send_rate` says less.";
     "edge.ingress.min_send_rate", OrNull(&Size(1, 1 << 30)), "1KiB",
-        "Bytes a second below which a client that reads an answer is cut; `null` never cuts.";
+        "Bytes a second below which a client is cut: a chunk may take `edge.http.chunk_bytes` divided by this, and never more than `write_timeout`; `null` is `write_timeout` alone.";
     "edge.ingress.keepalive", OrNull(&Time(ms(1), HOUR)), "60s",
         "How long a connection may wait for its next request; `null` closes it after the answer.";
     "edge.ingress.header_bytes", Size(KIB, MIB - KIB), "32KiB",
@@ -149,7 +127,7 @@ keys! {
     "edge.http.multi_range", Bool, "false",
         "Whether several ranges are answered as `multipart/byteranges`; else with the whole body.";
     "edge.http.chunk_bytes", Size(16 * KIB, MIB), "64KiB",
-        "How much of a large body is read at a time.";
+        "How much of a large body is read, and sent, at a time.";
     "edge.http.cache_control", Field, "public, max-age=300",
         "Cache-Control of assets that have none of their own.";
     "edge.http.hosts", List(&Host), "[]",
@@ -157,7 +135,7 @@ keys! {
     "edge.http.decode.ratio", Number(1, 1000), "10",
         "How many times its coded length a body may grow when it is decoded for a client.";
     "edge.http.decode.bytes", Size(KIB, 1 << 30), "10MiB",
-        "How long such a body may become.";
+        "How long such a body may become; it is kept in the hot set, which `edge.cas.memory_bytes` bounds.";
     "edge.http.cors.allow_origins", List(&WebOrigin), "[\"*\"]",
         "Origins whose scripts may read answers; `[]` is none.";
 
@@ -173,7 +151,7 @@ keys! {
 
 /// Every section, in the order of the documents.
 pub static SECTIONS: &[Section] = &[
-    Section { path: "", help: "Pingora's own keys: processes, threads, stopping." },
+    Section { path: "", help: "Pingora's own keys: threads, stopping." },
     Section { path: "edge", help: "What is served, and where." },
     Section { path: "edge.packs[]", help: "A pack." },
     Section { path: "edge.cas", help: "The content-addressed store." },
@@ -192,19 +170,30 @@ static LATER: &[&str] = &[
     "ca_file",
     "client_bind_to_ipv4",
     "client_bind_to_ipv6",
+    "daemon",
+    "daemon_notify_timeout_seconds",
+    "daemon_ready_timeout_seconds",
+    "daemon_wait_for_ready",
     "downstream_tls_offload_thread_per_pool",
     "downstream_tls_offload_threadpools",
+    "error_log",
+    "group",
     "max_retries",
+    "pid_file",
     "runtime_enable_alt_timer",
     "runtime_metrics_poll_time_histogram",
     "runtime_metrics_poll_time_histogram_buckets",
     "runtime_metrics_poll_time_histogram_resolution_micros",
     "runtime_metrics_poll_time_histogram_scale",
     "s2n_config_cache_size",
+    "upgrade_sock",
+    "upgrade_sock_connect_accept_max_retries",
     "upstream_connect_offload_thread_per_pool",
     "upstream_connect_offload_threadpools",
     "upstream_debug_ssl_keylog",
     "upstream_keepalive_pool_size",
+    "user",
+    "working_directory",
     "edge.cas.durability",
     "edge.fill",
     "edge.http.hsts",

@@ -41,7 +41,7 @@ fn wrong_values_are_named_at_their_place_with_what_is_allowed() {
 fn every_error_of_a_file_is_found_at_once_and_in_its_order() {
     let text = "threads: no\nedgy: 1\nedge:\n  fill: {queue: 1}\n  bind: [a, b]\n  packs:\n    - {nam: x}\n  log:\n    level: loud\n    sample: 0\n";
     let lines =
-        errors(load(text, &[("SVC_EDGE_DAEMONX", "1")], &Flags { mode: Some("live".into()), ..Flags::default() }));
+        errors(load(text, &[("SVC_EDGE_THREADSX", "1")], &Flags { mode: Some("live".into()), ..Flags::default() }));
     let places: Vec<_> = lines.iter().map(|line| line.split(": ").next().unwrap()).collect();
     let wanted = [
         "c.yaml:1:10",
@@ -53,7 +53,7 @@ fn every_error_of_a_file_is_found_at_once_and_in_its_order() {
         "c.yaml:7:8",
         "c.yaml:9:12",
         "c.yaml:10:13",
-        "SVC_EDGE_DAEMONX",
+        "SVC_EDGE_THREADSX",
         "--mode",
     ];
     assert_eq!(places, wanted, "{lines:#?}");
@@ -76,6 +76,17 @@ fn keys_of_later_versions_are_refused_as_such_and_not_as_unknown() {
         ("edge:\n  http: {hsts: true}\n", "2:10", "edge.http.hsts"),
         ("max_retries: 3\n", "1:1", "max_retries"),
         ("ca_file: x\n", "1:1", "ca_file"),
+        ("daemon: false\n", "1:1", "daemon"),
+        ("pid_file: x.pid\n", "1:1", "pid_file"),
+        ("error_log: e.log\n", "1:1", "error_log"),
+        ("working_directory: /\n", "1:1", "working_directory"),
+        ("user: www\n", "1:1", "user"),
+        ("group: www\n", "1:1", "group"),
+        ("daemon_wait_for_ready: true\n", "1:1", "daemon_wait_for_ready"),
+        ("daemon_ready_timeout_seconds: 1\n", "1:1", "daemon_ready_timeout_seconds"),
+        ("daemon_notify_timeout_seconds: 1\n", "1:1", "daemon_notify_timeout_seconds"),
+        ("upgrade_sock: u.sock\n", "1:1", "upgrade_sock"),
+        ("upgrade_sock_connect_accept_max_retries: 1\n", "1:1", "upgrade_sock_connect_accept_max_retries"),
     ] {
         one_error(file(text), &format!("c.yaml:{place}: "), &[&format!("`{path}` is not in this version of svc-edge")]);
     }
@@ -84,6 +95,7 @@ fn keys_of_later_versions_are_refused_as_such_and_not_as_unknown() {
         "SVC_EDGE_EDGE__FILL__QUEUE: ",
         &["`edge.fill.queue` is not in this version of svc-edge"],
     );
+    one_error(environment("SVC_EDGE_USER", "www"), "SVC_EDGE_USER: ", &["`user` is not in this version of svc-edge"]);
 }
 
 #[test]

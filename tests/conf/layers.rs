@@ -59,8 +59,8 @@ fn a_variable_that_is_not_utf_8_is_an_error() {
     use std::os::unix::ffi::OsStringExt;
     let value = OsString::from_vec(vec![0xff]);
     one_error(
-        Conf::from_parts(None, [("SVC_EDGE_USER".into(), value)], &Flags::default()),
-        "SVC_EDGE_USER: ",
+        Conf::from_parts(None, [("SVC_EDGE_THREADS".into(), value)], &Flags::default()),
+        "SVC_EDGE_THREADS: ",
         &["not UTF-8"],
     );
 }
@@ -86,35 +86,6 @@ fn commands_on_the_cas_take_its_directory_from_the_flag_then_the_conf() {
     assert_eq!(resolve_cas(None, None).unwrap(), defaults().edge.cas);
     std::fs::write(&path, "edge: {csa: {}}").unwrap();
     assert!(resolve_cas(Some(&path), Some("yours".as_ref())).is_err());
-}
-
-#[test]
-fn what_does_nothing_in_the_foreground_needs_a_daemon() {
-    for (key, value) in
-        [("user", "www"), ("group", "www"), ("error_log", "e.log"), ("working_directory", "/"), ("pid_file", "x.pid")]
-    {
-        let place = format!("c.yaml:1:{}: ", key.len() + 3);
-        one_error(file(&format!("{key}: {value}\n")), &place, &["does nothing without a daemon"]);
-        assert!(file(&format!("{key}: {value}\ndaemon: true\n")).is_ok(), "{key}");
-        let flags = Flags { daemon: true, ..Flags::default() };
-        assert!(load(&format!("{key}: {value}\n"), &[], &flags).is_ok(), "{key}");
-    }
-}
-
-#[test]
-fn a_daemon_keeps_its_paths_when_it_leaves_its_directory() {
-    let conf = file("daemon: true\nerror_log: e.log\nedge: {packs: [{path: a.pmtiles}]}\n").unwrap();
-    let here = std::env::current_dir().unwrap();
-    assert_eq!(conf.edge.packs[0].path, here.join("a.pmtiles"));
-    assert_eq!(conf.edge.cas.dir, here.join("var/cas"));
-    assert_eq!(conf.server.error_log, Some(here.join("e.log")));
-    assert!(conf.server.pid_file.is_absolute() && conf.server.upgrade_sock.is_absolute());
-}
-
-#[test]
-fn a_socket_whose_path_is_too_long_is_an_error() {
-    one_error(file(&format!("upgrade_sock: {}\n", "a".repeat(108))), "c.yaml:1:15: ", &["107 bytes"]);
-    assert!(file(&format!("upgrade_sock: {}\n", "a".repeat(107))).is_ok());
 }
 
 #[test]

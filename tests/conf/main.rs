@@ -80,17 +80,6 @@ fn defaults() -> Conf {
         fast_timeout_to_tokio_threshold_seconds: Some(900),
         grace_period_seconds: 10,
         graceful_shutdown_timeout_seconds: 5,
-        upgrade_sock: "var/run/upgrade.sock".into(),
-        upgrade_sock_connect_accept_max_retries: 5,
-        daemon: false,
-        pid_file: "var/run/svc-edge.pid".into(),
-        error_log: None,
-        working_directory: None,
-        user: None,
-        group: None,
-        daemon_wait_for_ready: false,
-        daemon_ready_timeout_seconds: 600,
-        daemon_notify_timeout_seconds: 60,
     };
     let edge = Edge {
         bind: vec!["127.0.0.1:8080".parse().unwrap()],
