@@ -171,5 +171,8 @@ fn banner(conf: &Conf, mounts: &Mounts) -> String {
     if let Some(address) = conf.edge.metrics {
         let _ = writeln!(text, "  metrics           http://{address}/metrics");
     }
+    for warning in conf.edge.warnings() {
+        let _ = writeln!(text, "  warning: {warning}");
+    }
     text
 }

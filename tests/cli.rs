@@ -195,6 +195,29 @@ fn flags_of_later_versions_are_refused_with_what_to_do_instead() {
 }
 
 #[test]
+fn a_listener_on_every_address_without_a_name_for_urls_is_warned_of() {
+    let dir = with_pack();
+    let warned = |arguments: &[&str], environment: &[(&str, &str)]| {
+        let arguments = [&["check", "--metrics", "off"], arguments].concat();
+        let (code, out, err) = outcome(dir.path(), &arguments, environment);
+        assert_eq!(code, 0, "{err}");
+        assert!(out.starts_with("conf ok\n"), "{out}");
+        err
+    };
+    for bind in ["0.0.0.0:8080", "[::]:8080"] {
+        let pack = ["--bind", "127.0.0.1:1", "--bind", bind, "--pack", "x.pmtiles"];
+        let warning = warned(&pack, &[]);
+        assert!(warning.starts_with(&format!("warning: edge.bind is {bind}, ")), "{warning}");
+        assert!(warning.ends_with("; set edge.public_url or edge.http.hosts\n"), "{warning}");
+        assert_eq!(warned(&pack, &[("SVC_EDGE_EDGE__PUBLIC_URL", "https://tiles.example")]), "");
+        assert_eq!(warned(&pack, &[("SVC_EDGE_EDGE__HTTP__HOSTS", "tiles.example")]), "");
+        // Without packs there is no TileJSON.
+        assert_eq!(warned(&["--bind", bind], &[]), "");
+    }
+    assert_eq!(warned(&["--bind", "127.0.0.1:1", "--pack", "x.pmtiles"], &[]), "");
+}
+
+#[test]
 fn the_version_names_the_commit() {
     let dir = tempfile::tempdir().unwrap();
     let (code, out, _) = outcome(dir.path(), &["--version"], &[]);

@@ -1,8 +1,8 @@
 //! `svc-edge check`: the conf and what it names, without binding a port.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
 use std::fs::metadata;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _, stderr};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
@@ -23,11 +23,15 @@ pub(super) fn run(args: &ConfArgs) -> ExitCode {
     }
 }
 
-/// Say that the conf is right, and what it names; or what isn't, and 2.
+/// Say that the conf is right, what it names, and what of it is hardly meant; or what is wrong, and 2.
 pub(super) fn checked(conf: &Conf) -> ExitCode {
     let faults = check_stores(conf);
     if !faults.is_empty() {
         return fault(faults.join("\n"), 2);
+    }
+    for warning in conf.edge.warnings() {
+        // Nobody is left to be told that standard error is closed.
+        let _ = writeln!(stderr(), "warning: {warning}");
     }
     let mut out = String::from("conf ok\n");
     // Writing to a string does not fail.

@@ -38,6 +38,20 @@ pub enum Mode {
     Offline,
 }
 
+impl Edge {
+    /// What is allowed and hardly meant, one sentence each without a full stop.
+    pub fn warnings(&self) -> Vec<String> {
+        let nameless = self.public_url.is_none() && self.http.hosts.is_empty() && !self.packs.is_empty();
+        let unspecified = self.bind.iter().find(|address| nameless && address.ip().is_unspecified());
+        let warn = |address: &SocketAddr| {
+            format!(
+                "edge.bind is {address}, which names no host for the URLs in TileJSON; set edge.public_url or edge.http.hosts"
+            )
+        };
+        unspecified.map(warn).into_iter().collect()
+    }
+}
+
 impl Choice for Mode {
     const ALL: &'static [(&'static str, Mode)] = &[("offline", Mode::Offline)];
 }
