@@ -2,35 +2,53 @@
 
 CARGO ?= cargo
 BIN = target/release/svc-edge
+# Where testing/deps.sh puts a cmake that the system lacks: the build scripts of zlib-ng look for one on PATH.
+export PATH := $(CURDIR)/var/tools/bin:$(PATH)
 
-.PHONY: run test build deps demo-map data fuzz bench clean
+.PHONY: run test build deps help demo-map browser-check chaos data fuzz
 
 ## Build, import the sample assets, serve conf/svc-edge.yaml, and say what to open.
 run: build
 	@sh testing/run.sh $(BIN)
 
-## What the build needs and a bare machine lacks: a C compiler and cmake (zlib-ng, SQLite), make. Installed by apt-get as root; without
-## root, `pip install --user cmake` (or any cmake on PATH) will do.
-deps:
-	@sh testing/deps.sh
+## Everything that CI runs.
+test:
+	@sh testing/deps.sh test
+	@sh testing/test.sh
 
+## The release binary: target/release/svc-edge.
 build: deps
 	$(CARGO) build --release --locked
 
-## Everything that CI runs.
-test: deps
-	@sh testing/test.sh
+## What the build needs beside Rust (a C compiler, cmake), installed where that can be done, else said.
+deps:
+	@sh testing/deps.sh
+
+## This list.
+help:
+	@awk '/^## / { if (text) text = text " "; text = text substr($$0, 4); next } \
+	    /^[a-z-]+:/ && text { sub(/:.*/, ""); printf "make %-14s %s\n", $$0, text } { text = "" }' Makefile
 
 ## MapLibre for the demo page (needs npm): imported into the CAS, so that the page draws the packs.
 demo-map: build
 	@sh testing/browser/fetch-maplibre.sh
 	$(BIN) cas import var/demo --prefix demo --conf conf/svc-edge.yaml
 
+## Open the demo page of the server at BASE in headless Chromium (needs npm and chromium; `make demo-map` and a running server first).
+browser-check: BASE ?= http://127.0.0.1:8080
+browser-check:
+	cd testing/browser && npm ci --ignore-scripts && BASE=$(BASE) npm run --silent check
+
+## Kill N imports at random moments (100 unless told) and see that the store is whole each time.
+chaos: N ?= 100
+chaos: build
+	@sh testing/chaos/kill-import.sh $(BIN) $(N)
+
 ## Make the sample data anew (needs npm).
 data:
-	cd testing/data/make && npm ci && node make-packs.mjs
+	cd testing/data/make && npm ci && npm run make
 
-## Each fuzz target for FUZZ_SECONDS (needs cargo-fuzz and a nightly or RUSTC_BOOTSTRAP=1).
-FUZZ_SECONDS ?= 60
+## Run each fuzz target for FUZZ_SECONDS, 60 unless told (needs cargo-fuzz).
+fuzz: FUZZ_SECONDS ?= 60
 fuzz:
 	@sh testing/fuzz/run.sh $(FUZZ_SECONDS)

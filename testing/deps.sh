@@ -1,32 +1,87 @@
 #!/bin/sh
-# Brings what the build needs beside Rust: a C compiler, cmake and make. Says what it installs; asks for nothing it can't have.
+# Brings what the build needs beside Rust: a C compiler with its headers, cmake and make, for SQLite and zlib-ng, which are built in.
+#
+#     sh testing/deps.sh          what the build needs
+#     sh testing/deps.sh test     what `make test` needs as well: rustfmt and clippy
+#
+# On Debian as root what is missing is installed by apt-get. Without root cmake alone can be brought, into var/tools, which the
+# Makefile puts on PATH. Of the rest it is said how to get it. Exit code 0: all is there; 1: something is missing, named.
 set -eu
+cd "$(dirname "$0")/.."
+tools=$PWD/var/tools
+PATH=$tools/bin:$PATH
 
-missing=""
-command -v cc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
-command -v cmake >/dev/null 2>&1 || missing="$missing cmake"
-command -v make >/dev/null 2>&1 || missing="$missing make"
-command -v cargo >/dev/null 2>&1 || {
-    echo "svc-edge needs Rust (cargo): install it by rustup, or by your distribution, then try again." >&2
+# Say what is missing, then what to do, a line each, and end.
+fail() {
+    echo "svc-edge needs $1" >&2
+    shift
+    for line; do echo "  $line" >&2; done
     exit 1
 }
-[ -z "$missing" ] && exit 0
+
+# 1.89 and 1.89.1 as 10089.
+comparable() {
+    echo "$1" | awk -F. '{ print $1 * 10000 + $2 }'
+}
+
+check_rust() {
+    wanted=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
+    how="install it from https://rustup.rs; Debian's own package is older"
+    command -v cargo >/dev/null 2>&1 || fail "Rust $wanted or newer, and there is no cargo on PATH" "$how"
+    found=$(rustc --version 2>/dev/null | cut -d ' ' -f 2) || true
+    [ -n "$found" ] || fail "Rust $wanted or newer, and rustc does not run" "with rustup: rustup default stable" "else: $how"
+    [ "$(comparable "$found")" -ge "$(comparable "$wanted")" ] ||
+        fail "Rust $wanted or newer, and this is $found ($(command -v rustc))" "with rustup: rustup update stable" "else: $how"
+}
+
+check_rust_for_tests() {
+    components=""
+    cargo fmt --version >/dev/null 2>&1 || components="$components rustfmt"
+    cargo clippy --version >/dev/null 2>&1 || components="$components clippy"
+    [ -z "$components" ] || fail "${components# } for its tests" "rustup component add$components"
+}
+
+# Debian's names of the packages that are missing. A compiler without headers is as good as none.
+missing() {
+    packages=""
+    echo '#include <stdlib.h>' | ${CC:-cc} -fsyntax-only -x c - >/dev/null 2>&1 || packages="gcc libc6-dev"
+    cmake --version >/dev/null 2>&1 || packages="$packages cmake"
+    command -v make >/dev/null 2>&1 || packages="$packages make"
+    # Unquoted: the blanks at the ends go.
+    echo $packages
+}
+
+# cmake from PyPI, in an environment of its own: Debian's pip installs into no other (PEP 668).
+bring_cmake() {
+    command -v python3 >/dev/null 2>&1 || return 0
+    echo "installing cmake into var/tools, by pip"
+    log=$(mktemp)
+    if ! { python3 -m venv "$tools" && "$tools/bin/pip" install --quiet --disable-pip-version-check --retries 1 cmake; } >"$log" 2>&1; then
+        echo "that failed:" >&2
+        tail -n 5 "$log" | sed 's/^/  | /' >&2
+        # Half an environment would be in the way of the next try.
+        rm -rf "$tools"
+    fi
+    rm -f "$log"
+}
+
+check_rust
+[ "${1:-}" != test ] || check_rust_for_tests
+need=$(missing)
+[ -n "$need" ] || exit 0
 
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-    echo "installing, by apt-get:$missing"
-    apt-get update -qq
+    echo "installing, by apt-get: $need"
+    # Lists that can't be brought up to date may still do.
+    apt-get update -qq || true
     # shellcheck disable=SC2086 # a list of packages
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
-elif [ "$missing" = " cmake" ] && command -v pip3 >/dev/null 2>&1; then
-    echo "installing, by pip3, for this user: cmake"
-    pip3 install --user --quiet cmake
-    command -v cmake >/dev/null 2>&1 || {
-        echo "cmake was installed, but its directory is not on PATH: add \$HOME/.local/bin" >&2
-        exit 1
-    }
-else
-    echo "svc-edge needs:$missing" >&2
-    echo "  as root:      apt-get install$missing" >&2
-    echo "  without root: pip install --user cmake   (or any cmake on PATH)" >&2
-    exit 1
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $need >/dev/null || fail "$need, and apt-get could not install it"
+elif [ "$need" = cmake ]; then
+    bring_cmake
 fi
+
+need=$(missing)
+[ -n "$need" ] || exit 0
+[ "$need" != cmake ] ||
+    fail cmake "as root: apt-get install cmake" "else:    pipx install cmake, or unpack a release of cmake and put its bin directory on PATH"
+fail "$need" "as root: apt-get install $need   (or the packages of your distribution)"
