@@ -1,6 +1,6 @@
 //! What happens beside the requests: packs are looked at for changes, the CAS for its bounds, digests are computed behind.
 //!
-//! Threads are started here, by a service of Pingora, and not earlier: a daemon forks after its stores are opened.
+//! Threads are started here, by a service of Pingora, when everything that can refuse to start has started.
 
 use std::io::Write as _;
 use std::net::SocketAddr;

@@ -43,7 +43,8 @@ impl ShutdownSignalWatch for Signals {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = quit.recv() => return ShutdownSignal::GracefulUpgrade,
+                // As nginx: a graceful stop. Pingora would offer our listeners to whoever waits at its socket.
+                _ = quit.recv() => break,
                 _ = hangup.recv() => (self.hangup)(),
             }
         }

@@ -69,7 +69,7 @@ pub fn subscribe() -> broadcast::Receiver<Event> {
     sender().subscribe()
 }
 
-/// Start the thread that tells the log what `events` hears. Call it after the last fork; subscribe before the first event.
+/// Start the thread that tells the log what `events` hears. Subscribe before the first event.
 pub fn start_log_listener(mut events: broadcast::Receiver<Event>) -> std::io::Result<()> {
     std::thread::Builder::new().name("events".into()).spawn(move || {
         loop {

@@ -1,7 +1,7 @@
 //! The log: one JSON object (or one line of text) a line on standard error or in a file, written by a thread of its own.
 //!
 //! A request never waits for the log: the channel to the writer is bounded, and what finds it full is dropped and counted
-//! in `bus_lagged_total{bus="log"}`. Before [`start_writer`] (a command, or a process that will still fork) lines are written at once.
+//! in `bus_lagged_total{bus="log"}`. Before [`start_writer`] (a command, or a server that still may refuse to start) lines are written at once.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -56,7 +56,7 @@ pub fn init(format: Format, level: LevelFilter, file: Option<&Path>) -> io::Resu
     Ok(())
 }
 
-/// Hand the lines to a thread from now on. Call it after the last fork.
+/// Hand the lines to a thread from now on.
 pub fn start_writer() {
     let Some(logger) = LOGGER.get() else { return };
     let (sender, receiver) = sync_channel(CAPACITY);

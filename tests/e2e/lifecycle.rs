@@ -46,7 +46,7 @@ fn a_port_in_use_ends_the_process_at_once_with_one_line() {
 #[test]
 fn sigterm_finishes_what_is_in_flight_and_exits_zero() {
     let large = noise(20_000_000, 1);
-    for signal in ["TERM", "INT"] {
+    for signal in ["TERM", "INT", "QUIT"] {
         let mut server = setup().asset("large", &large).start();
         let mut client = server.client();
         client.send(b"GET /edge/assets/site/large HTTP/1.1\r\nHost: edge.test\r\n\r\n");
