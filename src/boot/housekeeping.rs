@@ -21,8 +21,10 @@ use crate::observe::{bus, log as log_writer};
 use crate::store::cas::Cas;
 use crate::store::pack::mounts::Mounts;
 
-/// How often packs are looked at: a replaced one serves within a second.
-const TICK: Duration = Duration::from_millis(500);
+/// How often packs are looked at. A new one is taken up when two looks agree: so it serves within a second.
+const LOOK: Duration = Duration::from_millis(300);
+/// How often the CAS is kept.
+const KEEP: Duration = Duration::from_secs(1);
 
 /// The background work of a server.
 pub struct Housekeeping {
@@ -77,7 +79,7 @@ impl Housekeeping {
             let _ = hurry.0.set(thread::current());
             mounts.poll();
             READINESS.set(Condition::PacksVerified, mounts.lost().is_empty());
-            thread::park_timeout(TICK);
+            thread::park_timeout(LOOK);
         })?;
         let cas = self.cas.clone();
         supervise("cas_keeper", Component::CasKeeper, self.stopping.clone(), move || {
@@ -85,7 +87,7 @@ impl Housekeeping {
                 log::warn!(event = "cas_housekeeping", cause = error.to_string().as_str(); "");
             }
             READINESS.set(Condition::CasWritable, cas.writable());
-            thread::park_timeout(TICK);
+            thread::park_timeout(KEEP);
         })?;
         let (mounts, stopping) = (self.mounts.clone(), self.stopping.clone());
         supervise("digester", Component::Digester, self.stopping.clone(), move || {
