@@ -19,8 +19,13 @@ pub struct Response {
 
 impl Client {
     pub fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("the server accepts");
+        Self::over(TcpStream::connect(address).expect("the server accepts"))
+    }
+
+    /// Over a connection that is there already.
+    pub fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a read timeout");
+        stream.set_write_timeout(Some(Duration::from_secs(20))).expect("a write timeout");
         stream.set_nodelay(true).expect("nodelay");
         Self { stream: BufReader::new(stream) }
     }

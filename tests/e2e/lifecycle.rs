@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::fixtures::{noise, sample};
-use crate::server::{BINARY, free_address, setup};
+use crate::server::{BINARY, await_answer, free_address, setup};
 
 #[test]
 fn the_line_of_the_readme_serves_the_sample_pack() {
@@ -16,11 +16,7 @@ fn the_line_of_the_readme_serves_the_sample_pack() {
         .current_dir(dir.path())
         .spawn()
         .unwrap();
-    let until = Instant::now() + Duration::from_secs(20);
-    while std::net::TcpStream::connect(address).is_err() {
-        assert!(Instant::now() < until);
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    await_answer(address);
     let answer = crate::http::Client::connect(address).request("GET", "/edge/assets/tile/0/0/0.mvt", &[]);
     assert_eq!(answer.status, 200);
     assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());

@@ -1,11 +1,10 @@
 //! Offline: no packet leaves the machine.
 
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use crate::fixtures::sample;
 use crate::http::Client;
-use crate::server::{BINARY, free_address};
+use crate::server::{BINARY, await_answer, free_address};
 
 #[test]
 fn the_server_connects_to_nothing_but_its_own_listeners() {
@@ -29,11 +28,8 @@ fn the_server_connects_to_nothing_but_its_own_listeners() {
         .current_dir(dir.path())
         .spawn()
         .unwrap();
-    let until = Instant::now() + Duration::from_secs(30);
-    while std::net::TcpStream::connect(address).is_err() || std::net::TcpStream::connect(admin).is_err() {
-        assert!(Instant::now() < until);
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    await_answer(address);
+    await_answer(admin);
     let mut client = Client::connect(address);
     for path in [
         "/edge/assets/tile.json",

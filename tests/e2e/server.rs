@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -41,10 +41,24 @@ pub fn setup() -> Setup {
     Setup { dir, packs: Vec::new(), extra: String::new(), import: None }
 }
 
-/// An address on loopback that nobody listens on.
+/// An address on loopback that nobody listens on now; for those who can't be told by the server which port it took.
 pub fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("its address")
+}
+
+/// Wait until a server answers at an address. That something accepts is not enough: ports are tried before they are served.
+pub fn await_answer(address: SocketAddr) {
+    let until = Instant::now() + Duration::from_secs(20);
+    let answers = || {
+        let mut client = Client::over(TcpStream::connect(address).ok()?);
+        client.send(b"GET /healthz HTTP/1.1\r\nHost: edge.test\r\nConnection: close\r\n\r\n");
+        client.response(false).ok()
+    };
+    while answers().is_none_or(|answer| answer.status != 200) {
+        assert!(Instant::now() < until, "nobody answers at {address}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 impl Setup {
@@ -70,10 +84,10 @@ impl Setup {
         self
     }
 
-    /// The conf as it will be written.
-    fn yaml(&self, address: SocketAddr, admin: SocketAddr) -> String {
+    /// The conf as it will be written. The server chooses its ports: another suite on this machine can't take them in between.
+    fn yaml(&self) -> String {
         let cas = self.dir.path().join("cas");
-        let mut yaml = format!("threads: 2\nedge:\n  bind: {address}\n  metrics: {admin}\n");
+        let mut yaml = String::from("threads: 2\nedge:\n  bind: 127.0.0.1:0\n  metrics: 127.0.0.1:0\n");
         if !self.extra.contains("cas:") {
             let _ = writeln!(yaml, "  cas: {{dir: {}}}", cas.display());
         }
@@ -97,11 +111,10 @@ impl Setup {
         server
     }
 
-    /// Start without waiting.
-    pub fn start_unready(self) -> Server {
-        let (address, admin) = (free_address(), free_address());
+    /// Start, and wait only until it listens.
+    fn start_unready(self) -> Server {
         let conf = self.dir.path().join("svc-edge.yaml");
-        std::fs::write(&conf, self.yaml(address, admin)).expect("a conf");
+        std::fs::write(&conf, self.yaml()).expect("a conf");
         if let Some(root) = &self.import {
             let done = Command::new(BINARY)
                 .args(["cas", "import"])
@@ -130,11 +143,33 @@ impl Setup {
                 kept.lock().expect("the log").push(value);
             }
         });
-        Server { dir: self.dir, address, admin, conf, child, log, claimed: Mutex::default(), ended: false }
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let claimed = Mutex::default();
+        let mut server =
+            Server { dir: self.dir, address: nowhere, admin: nowhere, conf, child, log, claimed, ended: false };
+        server.learn_addresses();
+        server
     }
 }
 
 impl Server {
+    /// The server's log says where it listens: first the public listener, then the admin's.
+    fn learn_addresses(&mut self) {
+        let until = Instant::now() + Duration::from_secs(20);
+        loop {
+            let told = self.logged("listening");
+            let addresses: Vec<_> =
+                told.iter().filter_map(|line| line["address"].as_str()?.parse::<SocketAddr>().ok()).collect();
+            if let [address, admin] = addresses[..] {
+                (self.address, self.admin) = (address, admin);
+                return;
+            }
+            assert!(self.alive(), "the server ended; the log: {:#?}", self.story());
+            assert!(Instant::now() < until, "it listens nowhere; the log: {:#?}", self.story());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// A new connection to the public listener.
     pub fn client(&self) -> Client {
         Client::connect(self.address)
@@ -180,9 +215,7 @@ impl Server {
 
     /// Wait until `/readyz` is 200.
     pub fn await_ready(&self) {
-        self.eventually("ready", || {
-            std::net::TcpStream::connect(self.admin).is_ok() && self.admin("/readyz").status == 200
-        });
+        self.eventually("ready", || self.admin("/readyz").status == 200);
     }
 
     /// Wait for something that happens within seconds.
