@@ -16,6 +16,8 @@ mod packs;
 mod preconditions;
 mod ranges;
 mod refusals;
+mod stalled;
 mod targets;
 mod tiles;
 mod validators;
+mod wire;
