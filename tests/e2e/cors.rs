@@ -64,3 +64,58 @@ fn every_answer_carries_the_security_headers() {
         assert_eq!(answer.header("cross-origin-resource-policy"), Some("cross-origin"));
     }
 }
+
+#[test]
+fn a_preflight_allows_the_listed_origins_and_no_other() {
+    let server = setup()
+        .asset("a.txt", b"hello")
+        .edge("  http: {cors: {allow_origins: [\"https://a.example\", \"https://b.example\"]}}\n")
+        .start();
+    for (origin, allowed) in [
+        ("https://a.example", Some("https://a.example")),
+        ("https://b.example", Some("https://b.example")),
+        ("https://c.example", None),
+        ("https://a.example.evil.example", None),
+        ("null", None),
+    ] {
+        // Of what is there and of what isn't: a preflight does not look.
+        for path in ["/edge/assets/site/a.txt", "/edge/assets/none", "/edge/assets/none/0/0/0.mvt"] {
+            let asked = [
+                ("Origin", origin),
+                ("Access-Control-Request-Method", "GET"),
+                ("Access-Control-Request-Headers", "range"),
+            ];
+            let answer = server.client().request("OPTIONS", path, &asked);
+            assert_eq!(answer.status, 204, "{path} {origin}");
+            assert_eq!(answer.header("access-control-allow-origin"), allowed, "{path} {origin}");
+            assert!(answer.list("vary").contains(&"Origin".into()), "{path} {origin}");
+            if allowed.is_some() {
+                assert_eq!(answer.list("access-control-allow-methods"), ["GET", "HEAD"]);
+                assert!(answer.list("access-control-allow-headers").contains(&"Range".into()));
+                assert_eq!(answer.header("access-control-max-age"), Some("86400"));
+            }
+        }
+    }
+}
+
+#[test]
+fn every_answer_to_options_says_what_is_allowed_and_who_answered() {
+    let server = setup().asset("a.txt", b"hello").start();
+    let preflight = [("Origin", "https://a.example"), ("Access-Control-Request-Method", "GET")];
+    for target in ["*", "/edge/assets/site/a.txt", "/edge/assets/none", "/healthz"] {
+        for headers in [&[][..], &preflight] {
+            let mut client = server.client();
+            let answer = client.request("OPTIONS", target, headers);
+            assert_eq!((answer.status, answer.header("allow")), (204, Some("GET, HEAD, OPTIONS")), "{target}");
+            let status = answer.header("cache-status");
+            assert!(status.is_some_and(|status| status.starts_with("svc-edge")), "{target}: {status:?}");
+            assert!(answer.header("x-corr-id").is_some(), "{target}");
+            assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{target}");
+            // RFC 9110 §15.3.5: it has no body, so that the next answer follows at once.
+            assert_eq!(client.request("GET", "/edge/assets/site/a.txt", &[]).body, b"hello", "behind {target}");
+        }
+    }
+    // The asterisk is for OPTIONS alone (RFC 9112 §3.2.4).
+    let other = server.get("*", &[]);
+    assert!((400..500).contains(&other.status), "{}", other.status);
+}
