@@ -160,3 +160,64 @@ fn a_cas_that_another_user_may_write_is_refused() {
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
     assert!(said.contains("cas") && said.contains("write"), "{said}");
 }
+
+#[test]
+fn an_import_into_a_store_in_memory_says_why_not() {
+    let server = setup().edge("  cas: {dir: never, store: memory}\n").start();
+    let root = server.dir.path().join("assets");
+    std::fs::create_dir(&root).unwrap();
+    std::fs::write(root.join("a.txt"), b"hello").unwrap();
+    let done = cas(&server, &["import", root.to_str().unwrap(), "--prefix", "site"]);
+    let said = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(done.status.code(), Some(2), "the conf asks for what cannot be: {said}");
+    assert!(said.contains("store: memory") && said.contains("server"), "{said}");
+    assert_eq!((said.lines().count(), done.stdout.as_slice()), (1, &b""[..]), "one line: {said}");
+    assert!(!server.dir.path().join("never").exists());
+    assert_eq!(server.get("/edge/assets/site/a.txt", &[]).status, 404);
+}
+
+#[test]
+fn a_purged_blob_is_gone_within_three_seconds_or_still_whole() {
+    let (small, large, kept) = (noise(3000, 1), noise(2_000_000, 2), noise(700_000, 3));
+    let server =
+        setup().asset("small", &small).asset("large", &large).asset("kept", &kept).asset("also/kept", &kept).start();
+    let by_hash = |bytes: &[u8]| format!("/edge/cas/b3/{}", blake3::hash(bytes).to_hex());
+    let all = [(&small, "small"), (&large, "large"), (&kept, "kept")];
+    for (bytes, path) in all {
+        assert!(server.get(&by_hash(bytes), &[]).body == *bytes, "{path}");
+        assert!(server.get(&format!("/edge/assets/site/{path}"), &[]).body == *bytes, "{path}");
+    }
+    // A download that is under way when its blob goes.
+    let mut reader = server.client();
+    reader.send(format!("GET {} HTTP/1.1\r\nHost: edge.test\r\n\r\n", by_hash(&large)).as_bytes());
+    for (_, path) in all {
+        assert!(cas(&server, &["purge", &format!("site/{path}")]).status.success(), "{path}");
+    }
+    let since = std::time::Instant::now();
+    let mut collected = false;
+    while since.elapsed() < std::time::Duration::from_millis(4500) {
+        let late = since.elapsed().as_secs() >= 3;
+        for (bytes, path) in all {
+            for range in [None, Some(("Range", "bytes=1000-1999"))] {
+                let answer = server.get(&by_hash(bytes), &range.into_iter().collect::<Vec<_>>());
+                match answer.status {
+                    200 => assert!(answer.body == *bytes, "{path}"),
+                    206 => assert!(answer.body == bytes[1000..2000], "{path}"),
+                    status => assert_eq!((status, answer.header("x-reason")), (404, Some("not_found")), "{path}"),
+                }
+                assert!(answer.status != 404 || path != "kept", "another path names it still");
+            }
+            let by_path = server.get(&format!("/edge/assets/site/{path}"), &[]);
+            assert!(by_path.status == 404 || (!late && by_path.status == 200), "{path}: {}", by_path.status);
+        }
+        if since.elapsed().as_secs() >= 1 && !collected {
+            assert!(cas(&server, &["gc"]).status.success());
+            collected = true;
+        }
+    }
+    assert!(collected);
+    assert!(reader.response(false).unwrap().body == large, "what has begun is finished");
+    assert!(server.get("/edge/assets/site/also/kept", &[]).body == kept);
+    let verified = cas(&server, &["verify"]);
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
+}

@@ -58,9 +58,9 @@ fn a_pack_truncated_in_place_goes_out_of_service_and_comes_back_whole() {
     image_pack(&path, 1);
     let whole = std::fs::read(&path).unwrap();
     let mut server = setup.pack("p", &path, "").start();
-    server.claim("pack_lost");
-    server.claim("pack_rejected");
-    server.claim("message");
+    for event in ["pack_lost", "pack_rejected", "pack_digest", "message"] {
+        server.claim(event);
+    }
     assert_eq!(server.get("/edge/assets/p/0/0/0", &[]).status, 200);
     std::fs::File::options().write(true).open(&path).unwrap().set_len(200).unwrap();
     // Without waiting for the housekeeper: the raw archive notices by itself.
@@ -84,7 +84,7 @@ fn a_download_from_a_pack_that_is_truncated_meanwhile_is_cut_and_the_server_live
     let large = crate::fixtures::noise(30_000_000, 9);
     pmtiles(&path, pmtiles::TileType::Png, pmtiles::Compression::None, &[(0, 0, 0, &large)]);
     let mut server = setup.pack("p", &path, "").start();
-    for event in ["pack_lost", "pack_rejected", "body_cut", "message"] {
+    for event in ["pack_lost", "pack_rejected", "pack_digest", "body_cut", "message"] {
         server.claim(event);
     }
     let mut client = server.client();
@@ -157,4 +157,22 @@ fn a_broken_tile_fails_alone() {
     let answer = slow.response(false).unwrap();
     assert_eq!((answer.status, answer.header("x-reason")), (503, Some("timeout")));
     assert!(server.metric("io_timeouts_total{op=\"pack_read\"}") >= 1.0);
+}
+
+#[test]
+fn sighup_has_a_replaced_pack_served_soon() {
+    let setup = setup();
+    let path = setup.dir.path().join("p.pmtiles");
+    image_pack(&path, 1);
+    let server = setup.pack("p", &path, "").start();
+    assert!(server.get("/edge/assets/p/0/0/0", &[]).body == png(1));
+    let next = server.dir.path().join("next.pmtiles");
+    image_pack(&next, 2);
+    std::fs::rename(&next, &path).unwrap();
+    server.signal("HUP");
+    let since = std::time::Instant::now();
+    server.eventually("replaced", || server.get("/edge/assets/p/0/0/0", &[]).body == png(2));
+    assert!(since.elapsed() < std::time::Duration::from_secs(3), "{:?} after the signal", since.elapsed());
+    server.eventually("told", || server.logged("hangup").len() == 1 && server.logged("pack_mounted").len() == 2);
+    assert_eq!(server.admin("/readyz").status, 200);
 }

@@ -131,3 +131,48 @@ fn random_windows_of_a_large_object_are_its_bytes() {
         assert!(answer.body == large[first..=last], "{first}-{last}");
     }
 }
+
+#[test]
+fn a_part_that_turns_out_corrupt_cuts_the_answer_and_is_never_served() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let large = noise(3_000_000, 8);
+    let server = setup().asset("large", &large).edge("  http: {multi_range: true}\n").start();
+    for event in ["corrupt", "blob_quarantined", "body_cut", "message"] {
+        server.claim(event);
+    }
+    let hex = blake3::hash(&large).to_hex();
+    let file = server.dir.path().join("cas/b3").join(&hex[..2]).join(hex.as_str());
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let mut damaged = large.clone();
+    damaged[2_600_005] ^= 1;
+    std::fs::write(&file, &damaged).unwrap();
+    let path = "/edge/assets/site/large";
+    let mut raw = std::net::TcpStream::connect(server.address).unwrap();
+    raw.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: edge.test\r\nConnection: close\r\nRange: bytes=0-99,2600000-2600099,2900000-2900099\r\n\r\n"
+    );
+    std::io::Write::write_all(&mut raw, request.as_bytes()).unwrap();
+    let mut sent = Vec::new();
+    let end = std::io::Read::read_to_end(&mut raw, &mut sent);
+    assert!(end.as_ref().map_or_else(|error| error.kind() == std::io::ErrorKind::ConnectionReset, |_| true), "{end:?}");
+    let has = |needle: &[u8]| sent.windows(needle.len()).any(|window| window == needle);
+    assert!(sent.starts_with(b"HTTP/1.1 206") && has(&large[..100]), "the first part is sound and was sent");
+    let header = sent.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+    let text = String::from_utf8_lossy(&sent[..header]).to_ascii_lowercase();
+    let length = text.split("content-length: ").nth(1).unwrap().split('\r').next().unwrap().parse::<usize>().unwrap();
+    assert!(sent.len() - header < length, "the connection ends short of the promised length");
+    for around in [2_600_000, 2_600_005, 2_600_016] {
+        assert!(!has(&damaged[around..around + 16]), "bytes of the corrupt segment, at {around}");
+        assert!(!has(&large[around..around + 16]), "nor is there a second copy of the right ones");
+    }
+    assert!(!has(&large[2_900_000..2_900_016]), "nothing follows what failed");
+    assert!(!file.exists(), "the blob was moved away");
+    assert!(server.metric("edge_verify_failures_total{kind=\"blob\"}") >= 1.0);
+    // From now on it is not there, whichever part of it is asked for.
+    for range in ["bytes=0-99", "bytes=2600000-2600099"] {
+        let status = server.get(path, &[("Range", range)]).status;
+        assert!(status == 404 || status == 502, "{range}: {status}");
+    }
+    server.eventually("nothing in flight", || server.metric("edge_inflight") == 0.0);
+}
