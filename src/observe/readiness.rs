@@ -1,6 +1,7 @@
 //! Readiness: a set of named conditions. `/readyz` is 200 while all of them hold.
 
 use std::sync::atomic::{AtomicU32, Ordering::AcqRel, Ordering::Acquire};
+use std::sync::{Mutex, PoisonError};
 
 use super::bus::{self, Event};
 use super::metrics::READY;
@@ -27,7 +28,11 @@ const CONDITIONS: [(Condition, &str); 4] = [
 ];
 
 /// The conditions that hold: one bit each.
-pub struct Readiness(AtomicU32);
+pub struct Readiness {
+    bits: AtomicU32,
+    /// Held while a change is told, so that gauge and events come in the order of the changes.
+    telling: Mutex<()>,
+}
 
 /// The readiness of this process.
 pub static READINESS: Readiness = Readiness::new();
@@ -35,13 +40,14 @@ pub static READINESS: Readiness = Readiness::new();
 impl Readiness {
     /// Nothing holds yet but that nobody asked us to stop.
     const fn new() -> Self {
-        Self(AtomicU32::new(1 << Condition::NotDraining as u32))
+        Self { bits: AtomicU32::new(1 << Condition::NotDraining as u32), telling: Mutex::new(()) }
     }
 
     /// Say whether `condition` holds; tell the bus when that changes what `/readyz` answers.
     pub fn set(&self, condition: Condition, holds: bool) {
         let bit = 1 << condition as u32;
-        let before = if holds { self.0.fetch_or(bit, AcqRel) } else { self.0.fetch_and(!bit, AcqRel) };
+        let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = if holds { self.bits.fetch_or(bit, AcqRel) } else { self.bits.fetch_and(!bit, AcqRel) };
         let after = if holds { before | bit } else { before & !bit };
         if before != after {
             let ready = after == ALL;
@@ -52,17 +58,17 @@ impl Readiness {
 
     /// Whether one condition holds.
     pub fn holds(&self, condition: Condition) -> bool {
-        self.0.load(Acquire) & (1 << condition as u32) != 0
+        self.bits.load(Acquire) & (1 << condition as u32) != 0
     }
 
     /// Whether all of them hold.
     pub fn ready(&self) -> bool {
-        self.0.load(Acquire) == ALL
+        self.bits.load(Acquire) == ALL
     }
 
     /// The names of those that don't.
     pub fn missing(&self) -> Vec<&'static str> {
-        names_missing(self.0.load(Acquire))
+        names_missing(self.bits.load(Acquire))
     }
 }
 
