@@ -1,13 +1,14 @@
 //! A large blob: an open file, read by windows, each segment verified before its first byte is handed out.
 //!
-//! What was verified is remembered with the file's ctime. [`Window::check`] compares that with one `fstat`: a ctime that moved
-//! says that somebody touched the file, and everything is verified again; a length that moved says that it is broken.
+//! What was verified is remembered with the file's ctime, and each read compares that with one `fstat` behind it: a ctime that
+//! moved says that somebody touched the file, and everything is verified again; a length that moved says that it is broken.
 
 use std::fs::{File, Metadata};
 use std::io::{ErrorKind, IoSliceMut};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use blake3::Hash;
@@ -16,7 +17,11 @@ use rustix::io::ReadWriteFlags;
 use super::Inner;
 use super::blobs::{Found, Id};
 use super::segments::{SEGMENT, Segments, TreeHasher};
+use super::types::from_timestamp;
 use crate::store::{StoreError, Window};
+
+/// Two changes of a file closer together than a tick of the kernel's clock (10 ms at the most) may leave one and the same ctime.
+const TICK: Duration = Duration::from_millis(20);
 
 /// A blob of more than one segment, open.
 pub(super) struct LargeBlob {
@@ -49,6 +54,11 @@ impl Verified {
         self.bits.get(index / 64).is_some_and(|word| word.load(Ordering::Acquire) >> (index % 64) & 1 == 1)
     }
 
+    /// Whether every later change of the file will have another ctime than this one.
+    fn is_settled(&self) -> bool {
+        is_settled(self.ctime)
+    }
+
     fn set(&self, index: usize) {
         if let Some(word) = self.bits.get(index / 64) {
             word.fetch_or(1 << (index % 64), Ordering::Release);
@@ -60,6 +70,13 @@ fn ctime(meta: &Metadata) -> (i64, i64) {
     (meta.ctime(), meta.ctime_nsec())
 }
 
+/// Whether `ctime` is so far from now that no change from now on can have it too. One that lies ahead is of a clock that was set
+/// back.
+fn is_settled((seconds, nanos): (i64, i64)) -> bool {
+    let (then, now) = (from_timestamp(seconds, nanos), SystemTime::now());
+    now.duration_since(then).unwrap_or_else(|ahead| ahead.duration()) > TICK
+}
+
 impl LargeBlob {
     /// Take a file of more than one segment that claims to be `name`. Where its segments aren't kept, or aren't its own, the
     /// whole file is hashed and they are kept anew. `Ok(None)` where it is another blob than it claims.
@@ -67,6 +84,7 @@ impl LargeBlob {
         let (segments, all) = match owner.blobs.segments(name, meta.len()) {
             Some(segments) => (segments, false),
             None => {
+                let settled = is_settled(ctime(meta));
                 let (hash, segments) = hash_file(&file, meta.len())?;
                 let Some(segments) = segments.filter(|_| hash == *name) else { return Ok(None) };
                 if let Err(error) = owner.blobs.keep_segments(name, &segments) {
@@ -74,7 +92,7 @@ impl LargeBlob {
                 }
                 // Verified only if nobody touched it meanwhile.
                 let same = ctime(&file.metadata()?) == ctime(meta);
-                (segments, same)
+                (segments, same && (settled || owner.blobs.is_memory()))
             }
         };
         let verified = ArcSwap::from_pointee(Verified::new(meta, segments.count(), all));
@@ -133,13 +151,73 @@ impl LargeBlob {
         StoreError::Corrupt(why.into())
     }
 
-    /// Verify the segment that `bytes` are all of; they were read just now.
-    fn judge(&self, index: usize, bytes: &[u8], verified: &Verified) -> Result<(), StoreError> {
+    /// Verify the segment that `bytes` are all of; they were read just now. With `keep` it counts as verified from now on.
+    fn judge(&self, index: usize, bytes: &[u8], keep: Option<&Verified>) -> Result<(), StoreError> {
         if !self.segments.holds(index, bytes) {
             return Err(self.fail("a segment of the blob does not hash to its value"));
         }
-        verified.set(index);
+        keep.inspect(|verified| verified.set(index));
         Ok(())
+    }
+
+    /// Fill `buf` from `offset`: from the segments that `trusted` has as they are, from every other one by hashing the very bytes
+    /// that are handed out. Returns whether some were taken as they are.
+    fn gather(
+        &self,
+        buf: &mut [u8],
+        offset: u64,
+        trusted: Option<&Verified>,
+        keep: Option<&Verified>,
+    ) -> Result<bool, StoreError> {
+        let (mut rest, mut at, mut relied) = (buf, offset, false);
+        let mut scratch = Vec::new();
+        while !rest.is_empty() {
+            // A segment index of an open file fits a usize, and what is left of a segment too.
+            let index = (at / SEGMENT) as usize;
+            let range = self.segments.range(index);
+            let take = rest.len().min((range.end - at) as usize);
+            let (part, behind) = rest.split_at_mut(take);
+            if trusted.is_some_and(|verified| verified.has(index)) {
+                self.fill(part, at)?;
+                relied = true;
+            } else if part.len() as u64 == range.end - range.start {
+                self.fill(part, at)?;
+                self.judge(index, part, keep)?;
+            } else {
+                // The very bytes that are hashed are the ones handed out, not those of a second read.
+                scratch.resize((range.end - range.start) as usize, 0);
+                self.fill(&mut scratch, range.start)?;
+                self.judge(index, &scratch, keep)?;
+                let from = (at - range.start) as usize;
+                part.copy_from_slice(&scratch[from..from + take]);
+            }
+            at += take as u64;
+            rest = behind;
+        }
+        Ok(relied)
+    }
+
+    /// Whether the file is still the one that `verified` speaks of, by one `fstat`. Where it isn't, what was verified is forgotten;
+    /// a length that moved is the error `fail` makes.
+    fn is_untouched(
+        &self,
+        verified: &Verified,
+        fail: impl FnOnce(&'static str) -> StoreError,
+    ) -> Result<bool, StoreError> {
+        // A sealed memfd changes no more.
+        if self.memory {
+            return Ok(true);
+        }
+        let meta = self.file.metadata()?;
+        if meta.len() != self.segments.len() {
+            return Err(fail("the length of the blob changed"));
+        }
+        if verified.ctime == ctime(&meta) {
+            return Ok(true);
+        }
+        // Whoever reads meanwhile marks what it verified in the old set, where it counts no more.
+        self.verified.store(Arc::new(Verified::new(&meta, self.segments.count(), false)));
+        Ok(false)
     }
 }
 
@@ -150,43 +228,18 @@ impl Window for LargeBlob {
 
     fn check(&self) -> Result<(), StoreError> {
         self.bounds(0, 0)?;
-        let meta = self.file.metadata()?;
-        if meta.len() != self.segments.len() {
-            return Err(self.fail_aside("the length of the blob changed"));
-        }
-        if self.verified.load().ctime != ctime(&meta) {
-            // Whoever reads meanwhile marks what it verified in the old set, where it counts no more.
-            self.verified.store(Arc::new(Verified::new(&meta, self.segments.count(), false)));
-        }
-        Ok(())
+        self.is_untouched(&self.verified.load(), |why| self.fail_aside(why)).map(drop)
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), StoreError> {
         self.bounds(buf.len(), offset)?;
         let verified = self.verified.load();
-        let (mut rest, mut at) = (buf, offset);
-        let mut scratch = Vec::new();
-        while !rest.is_empty() {
-            // A segment index of an open file fits a usize, and what is left of a segment too.
-            let index = (at / SEGMENT) as usize;
-            let range = self.segments.range(index);
-            let take = rest.len().min((range.end - at) as usize);
-            let (part, behind) = rest.split_at_mut(take);
-            if verified.has(index) {
-                self.fill(part, at)?;
-            } else if part.len() as u64 == range.end - range.start {
-                self.fill(part, at)?;
-                self.judge(index, part, &verified)?;
-            } else {
-                // The very bytes that are hashed are the ones handed out, not those of a second read.
-                scratch.resize((range.end - range.start) as usize, 0);
-                self.fill(&mut scratch, range.start)?;
-                self.judge(index, &scratch, &verified)?;
-                let from = (at - range.start) as usize;
-                part.copy_from_slice(&scratch[from..from + take]);
-            }
-            at += take as u64;
-            rest = behind;
+        // Asked before the bytes are read: what changes behind the answer must show in the ctime.
+        let keep = (self.memory || verified.is_settled()).then_some(&**verified);
+        let relied = self.gather(buf, offset, Some(&verified), keep)?;
+        if !self.is_untouched(&verified, |why| self.fail(why))? && relied {
+            // What was taken as it is may have changed before it was read.
+            self.gather(buf, offset, None, None)?;
         }
         Ok(())
     }
@@ -207,7 +260,11 @@ impl Window for LargeBlob {
         let wanted = buf.len();
         // What isn't in the page cache, a file system that cannot say, and a file cut short all go the blocking way.
         let read = rustix::io::preadv2(&*self.file, &mut [IoSliceMut::new(buf)], offset, ReadWriteFlags::NOWAIT);
-        Ok(read.is_ok_and(|read| read == wanted))
+        if !read.is_ok_and(|read| read == wanted) {
+            return Ok(false);
+        }
+        // Behind the read: what it saw was verified only if nobody touched the file until now.
+        self.is_untouched(&verified, |why| self.fail_aside(why))
     }
 }
 

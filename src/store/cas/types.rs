@@ -217,6 +217,12 @@ pub(super) fn from_seconds(seconds: i64) -> SystemTime {
     time.unwrap_or(UNIX_EPOCH)
 }
 
+/// The time of a file's timestamp: seconds since 1970, and nanoseconds behind them.
+pub(super) fn from_timestamp(seconds: i64, nanos: i64) -> SystemTime {
+    let time = from_seconds(seconds);
+    time.checked_add(Duration::from_nanos(nanos.unsigned_abs())).unwrap_or(time)
+}
+
 /// Now, in seconds since 1970.
 pub(super) fn now() -> i64 {
     to_seconds(SystemTime::now())
