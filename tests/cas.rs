@@ -7,6 +7,10 @@ mod commands;
 mod damage;
 #[path = "cas/model.rs"]
 mod model;
+#[path = "cas/nonsense.rs"]
+mod nonsense;
+#[path = "cas/places.rs"]
+mod places;
 #[path = "cas/support.rs"]
 mod support;
 

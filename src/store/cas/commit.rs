@@ -14,7 +14,7 @@ use super::index::{self, Txn};
 use super::large::{self, Whole};
 use super::manifest::{Line, Manifest};
 use super::segments::SEGMENT;
-use super::types::{Meta, ObjectInfo, Purge, Removed, Stored, from_seconds, now, to_seconds};
+use super::types::{Meta, ObjectInfo, Purge, Removed, Stored, from_seconds, media_type_or_default, now, to_seconds};
 use super::write::{Staged, failed};
 use super::{Cas, CasError, Inner, key};
 use crate::observe::bus::{Event, publish};
@@ -94,15 +94,14 @@ impl Cas {
     /// housekeeping, in this one at once.
     pub fn purge(&self, what: Purge<'_>) -> Result<Removed, CasError> {
         let mut manifest = Manifest::new(self.inner.dir.clone());
-        match what {
+        let removed = match what {
             Purge::Path(path) => {
                 asset_key::check(path).map_err(refused)?;
-                Ok(self.inner.purge_path(path, &mut manifest)?)
+                self.inner.purge_path(path, &mut manifest)
             }
-            Purge::Prefix(prefix) => {
-                Ok(self.inner.purge_below(key::prefix(prefix).map_err(refused)?, &mut manifest)?)
-            }
-        }
+            Purge::Prefix(prefix) => self.inner.purge_below(key::prefix(prefix).map_err(refused)?, &mut manifest),
+        };
+        Ok(self.inner.index.leave(removed)?)
     }
 }
 
@@ -231,7 +230,7 @@ impl Inner {
                 if !index::references(txn.read(), hash)? {
                     self.handles.remove(hash.as_bytes());
                     self.blobs.remove(hash)?;
-                    removed.bytes += txn.delete_blob(hash)?;
+                    removed.bytes = removed.bytes.saturating_add(txn.delete_blob(hash)?);
                     removed.blobs += 1;
                 }
             }
@@ -317,7 +316,7 @@ impl Inner {
             let freed = self.release(&batch.iter().map(|object| object.hash).collect::<Vec<_>>())?;
             removed.objects += batch.len() as u64;
             removed.blobs += freed.blobs;
-            removed.bytes += freed.bytes;
+            removed.bytes = removed.bytes.saturating_add(freed.bytes);
         }
     }
 }
@@ -332,7 +331,7 @@ fn write_row(txn: &mut Txn<'_>, put: &Put, lines: &mut Vec<Line>, freed: &mut Ve
         hash: staged.hash,
         size: staged.len,
         pinned: meta.pinned,
-        content_type: meta.content_type.clone().into_owned(),
+        content_type: media_type_or_default(meta.content_type.clone()).into_owned(),
         coding: meta.coding,
         last_modified: meta.last_modified.map(|time| from_seconds(to_seconds(time))),
         stored_at: time,

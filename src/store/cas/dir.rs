@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use blake3::Hash;
-use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::blobs::{Found, Id, Tmp};
@@ -56,6 +56,9 @@ impl CasDir {
                     return Err(failed("cannot make", &path)(error));
                 }
                 _ => only_ours(&path)?,
+            }
+            if !path.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+                return Err(CasError::Unsafe { path, why: "no directory, or a symlink, which is not followed".into() });
             }
         }
         for name in ["index.sqlite", "index.sqlite-wal", "index.sqlite-shm"] {
@@ -107,19 +110,12 @@ impl CasDir {
 
     /// Link what was written into the blob's place; `false` where something is there already.
     pub fn link(&self, tmp: &Tmp, hash: &Hash) -> io::Result<bool> {
-        let name = place(hash);
-        let attempt = || match &tmp.name {
-            None => link_nameless(&tmp.file, self.b3.as_fd(), Path::new(&name)),
-            Some(path) => rustix::fs::linkat(CWD, path, &self.b3, &name, AtFlags::empty()),
+        let (shard, name) = (self.make_shard(hash.as_bytes()[0])?, hash.to_hex());
+        let linked = match &tmp.name {
+            None => link_nameless(&tmp.file, shard.as_fd(), Path::new(name.as_str())),
+            Some(path) => rustix::fs::linkat(CWD, path, &shard, name.as_str(), AtFlags::empty()),
         };
-        match attempt() {
-            Err(Errno::NOENT) => {
-                match rustix::fs::mkdirat(&self.b3, &name[..2], Mode::RWXU) {
-                    Ok(()) | Err(Errno::EXIST) => {}
-                    Err(error) => return Err(error.into()),
-                }
-                attempt().map(|()| true).map_err(Into::into)
-            }
+        match linked {
             Err(Errno::EXIST) => Ok(false),
             result => result.map(|()| true).map_err(Into::into),
         }
@@ -135,72 +131,76 @@ impl CasDir {
 
     /// Open what is at a blob's place, if it is a regular file.
     pub fn open_blob(&self, hash: &Hash) -> io::Result<Found> {
-        let name = place(hash);
-        let shard = match self.shard_dir(hash.as_bytes()[0]) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Absent),
-            shard => shard?,
-        };
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = match rustix::fs::openat(&shard, &name[3..], flags, Mode::empty()) {
+        let opened = self
+            .shard_dir(hash.as_bytes()[0])
+            .and_then(|shard| rustix::fs::openat(&shard, hash.to_hex().as_str(), flags, Mode::empty()));
+        let file = match opened {
             Ok(file) => File::from(file),
             Err(Errno::NOENT) => return Ok(Found::Absent),
-            // A symlink; a socket or a device without a driver.
-            Err(Errno::LOOP | Errno::NXIO | Errno::NODEV) => return Ok(Found::Refused),
+            // A symlink; a socket or a device without a driver; a shard that is no directory.
+            Err(Errno::LOOP | Errno::NXIO | Errno::NODEV | Errno::NOTDIR) => return Ok(Found::Refused),
             Err(error) => return Err(error.into()),
         };
         let meta = file.metadata()?;
         Ok(if meta.is_file() { Found::Open(Arc::new(file), meta) } else { Found::Refused })
     }
 
-    /// What is at a blob's place, without opening it.
+    /// What is at a blob's place, without opening it; nothing in a shard that is no directory.
     pub fn stat(&self, hash: &Hash) -> io::Result<Option<Metadata>> {
-        match rustix::fs::openat(
-            &self.b3,
-            place(hash),
-            OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-            Mode::empty(),
-        ) {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = self
+            .shard_dir(hash.as_bytes()[0])
+            .and_then(|shard| rustix::fs::openat(&shard, hash.to_hex().as_str(), flags, Mode::empty()));
+        match opened {
             Ok(file) => File::from(file).metadata().map(Some),
-            Err(Errno::NOENT) => Ok(None),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
     /// Remove a blob and its segments. That it is gone already is no error.
     pub fn remove(&self, hash: &Hash) -> io::Result<()> {
-        let _ = self.remove_name(&beside(hash));
-        self.remove_name(&place(hash)).map(drop)
+        let _ = self.remove_segments(hash);
+        self.remove_name(hash, hash.to_hex().as_str()).map(drop)
     }
 
     /// Remove the segments of a blob that isn't there; whether there were any.
     pub fn remove_segments(&self, hash: &Hash) -> io::Result<bool> {
-        self.remove_name(&beside(hash))
+        self.remove_name(hash, &beside(hash))
     }
 
-    fn remove_name(&self, name: &str) -> io::Result<bool> {
-        match rustix::fs::unlinkat(&self.b3, name, AtFlags::empty()) {
+    fn remove_name(&self, hash: &Hash, name: &str) -> io::Result<bool> {
+        let shard = self.shard_dir(hash.as_bytes()[0]);
+        match shard.and_then(|shard| rustix::fs::unlinkat(&shard, name, AtFlags::empty())) {
             Ok(()) => Ok(true),
-            Err(Errno::NOENT) => Ok(false),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Move what is at a blob's place to `quarantine/`. `false` where it is gone, or is not the inode `id` any more.
+    /// Move what is at a blob's place to `quarantine/`, with its shard if that is no directory. `false` where it is gone, or is
+    /// not the inode `id` any more.
     pub fn quarantine(&self, hash: &Hash, id: Option<Id>) -> io::Result<bool> {
+        if self.set_shard_aside(hash.as_bytes()[0])? {
+            return Ok(true);
+        }
         match self.stat(hash)? {
             Some(meta) if id.is_none_or(|id| id == Id::of(&meta)) => {}
             _ => return Ok(false),
         }
         let target = self.path("quarantine").join(unique(&hash.to_hex()));
-        rustix::fs::renameat_with(&self.b3, place(hash), CWD, target, RenameFlags::NOREPLACE)?;
-        let _ = self.remove_name(&beside(hash));
+        let shard = self.shard_dir(hash.as_bytes()[0])?;
+        rustix::fs::renameat_with(&shard, hash.to_hex().as_str(), CWD, target, RenameFlags::NOREPLACE)?;
+        let _ = self.remove_segments(hash);
         Ok(true)
     }
 
     /// The segments kept beside a blob of `len` bytes; `None` where there are none, or they aren't this blob's.
     pub fn segments(&self, hash: &Hash, len: u64) -> Option<Segments> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = File::from(rustix::fs::openat(&self.b3, beside(hash), flags, Mode::empty()).ok()?);
+        let shard = self.shard_dir(hash.as_bytes()[0]).ok()?;
+        let file = File::from(rustix::fs::openat(&shard, beside(hash), flags, Mode::empty()).ok()?);
         let meta = file.metadata().ok()?;
         if !meta.is_file() || meta.len() != Segments::encoded_len(len) {
             return None;
@@ -212,17 +212,13 @@ impl CasDir {
 
     /// Keep the segments beside their blob. Not synced: they are checked when they are read.
     pub fn keep_segments(&self, hash: &Hash, segments: &Segments) -> io::Result<()> {
-        let name = beside(hash);
+        let shard = self.shard_dir(hash.as_bytes()[0])?;
         let tmp = self.path("tmp").join(unique("segments"));
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut file = File::from(rustix::fs::openat(CWD, &tmp, flags, Mode::RUSR)?);
-        let renamed = file.write_all(&segments.encode()).and_then(|()| {
-            match rustix::fs::mkdirat(&self.b3, &name[..2], Mode::RWXU) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(error) => return Err(error.into()),
-            }
-            Ok(rustix::fs::renameat(CWD, &tmp, &self.b3, &name)?)
-        });
+        let renamed = file
+            .write_all(&segments.encode())
+            .and_then(|()| Ok(rustix::fs::renameat(CWD, &tmp, &shard, beside(hash))?));
         if renamed.is_err() {
             let _ = fs::remove_file(&tmp);
         }
@@ -232,7 +228,8 @@ impl CasDir {
     /// Every name in a shard.
     pub fn shard(&self, shard: u8) -> io::Result<Vec<Entry>> {
         let dir = match self.shard_dir(shard) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(Errno::NOENT) => return Ok(Vec::new()),
+            Err(Errno::NOTDIR | Errno::LOOP) => return Ok(vec![Entry::Unknown]),
             dir => dir?,
         };
         let mut entries = Vec::new();
@@ -258,9 +255,45 @@ impl CasDir {
         Ok(entries)
     }
 
-    fn shard_dir(&self, shard: u8) -> io::Result<File> {
+    /// Open the directory of a shard. What is no directory is [`Errno::NOTDIR`], or [`Errno::LOOP`]: a symlink too.
+    fn shard_dir(&self, shard: u8) -> rustix::io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(&self.b3, format!("{shard:02x}"), flags, Mode::empty())?.into())
+    }
+
+    /// Open the directory of a shard, making it where there is none.
+    fn make_shard(&self, shard: u8) -> io::Result<File> {
+        match self.shard_dir(shard) {
+            Err(Errno::NOENT) => {}
+            Err(Errno::NOTDIR | Errno::LOOP) => drop(self.set_shard_aside(shard)?),
+            result => return Ok(result?),
+        }
+        match rustix::fs::mkdirat(&self.b3, format!("{shard:02x}"), Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => Ok(self.shard_dir(shard)?),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether something that is no directory is at a shard's place. A symlink is none.
+    pub fn is_odd(&self, shard: u8) -> io::Result<bool> {
+        match rustix::fs::statat(&self.b3, format!("{shard:02x}"), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(FileType::from_raw_mode(stat.st_mode) != FileType::Directory),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Move what is at a shard's place and is no directory to `quarantine/`; whether there was such a thing. Call it with the index
+    /// locked for writing, as everything that links or moves blobs: else it could take the directory that somebody made meanwhile.
+    pub fn set_shard_aside(&self, shard: u8) -> io::Result<bool> {
+        if !self.is_odd(shard)? {
+            return Ok(false);
+        }
+        let name = format!("{shard:02x}");
+        let target = self.path("quarantine").join(unique(&name));
+        rustix::fs::renameat_with(&self.b3, &name, CWD, target, RenameFlags::NOREPLACE)?;
+        log::warn!(event = "shard_set_aside", shard = name.as_str(); "it is no directory of the CAS's own");
+        Ok(true)
     }
 }
 
@@ -286,14 +319,9 @@ fn only_ours(path: &Path) -> Result<(), CasError> {
     Ok(())
 }
 
-/// `xx/<64 hex>`, below `b3`.
-fn place(hash: &Hash) -> String {
-    let hex = hash.to_hex();
-    format!("{}/{hex}", &hex[..2])
-}
-
+/// The name of a blob's segments in its shard. The blob's own is its hash.
 fn beside(hash: &Hash) -> String {
-    place(hash) + ".seg"
+    format!("{}.seg", hash.to_hex())
 }
 
 fn link_nameless(file: &File, dir: impl AsFd, name: &Path) -> rustix::io::Result<()> {

@@ -2,16 +2,16 @@
 //!
 //! The housekeeping looks at one shard a second after a start, until it has seen all; `cas gc` looks at all at once.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::Ordering;
 
 use blake3::Hash;
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, OFlags};
 
 use super::dir::Entry;
 use super::types::{GcReport, now};
-use super::{Cas, CasError, Inner, index, manifest};
+use super::{Cas, CasError, Inner, index, manifest, regular};
 use crate::store::StoreError;
 
 /// Seconds that an unreferenced blob is left alone: somebody may be about to name it.
@@ -28,19 +28,24 @@ impl Cas {
     /// `progress` is called after each of the 256 shards.
     pub fn gc(&self, progress: &mut dyn FnMut(&GcReport)) -> Result<GcReport, CasError> {
         let mut report = GcReport::default();
-        for shard in 0..=u8::MAX {
-            self.inner.sweep(shard, &mut report)?;
-            progress(&report);
-        }
-        if let Some(dir) = &self.inner.dir {
-            self.inner.sweep_unfinished(&mut report)?;
-            report.manifests = manifest::merge(dir, &self.inner.index)?;
-        }
+        self.inner.index.leave(self.inner.gc(&mut report, progress))?;
         Ok(report)
     }
 }
 
 impl Inner {
+    fn gc(&self, report: &mut GcReport, progress: &mut dyn FnMut(&GcReport)) -> Result<(), StoreError> {
+        for shard in 0..=u8::MAX {
+            self.sweep(shard, report)?;
+            progress(report);
+        }
+        if let Some(dir) = &self.dir {
+            self.sweep_unfinished(report)?;
+            report.manifests = manifest::merge(dir, &self.index)?;
+        }
+        Ok(())
+    }
+
     /// The housekeeping's share: one shard a call, once around.
     pub(super) fn sweep_next_shard(&self) -> Result<(), StoreError> {
         let shard = self.gc_next.load(Ordering::Relaxed);
@@ -108,7 +113,7 @@ impl Inner {
                 }
                 let meta = self.blobs.stat(hash)?;
                 // A time in the future is a clock that jumped: not young.
-                if meta.as_ref().is_some_and(|meta| (0..self.young).contains(&(now - meta.ctime()))) {
+                if meta.as_ref().is_some_and(|meta| (0..self.young).contains(&now.saturating_sub(meta.ctime()))) {
                     report.spared += 1;
                     continue;
                 }
@@ -141,9 +146,9 @@ impl Inner {
                     continue;
                 }
                 let Ok(meta) = entry.metadata() else { continue };
-                let young = (0..self.young).contains(&(now() - meta.ctime()));
+                let young = (0..self.young).contains(&now().saturating_sub(meta.ctime()));
                 // Unreadable or gone meanwhile: nothing to lock, nothing to remove.
-                let Ok(file) = File::open(&path) else { continue };
+                let Ok(file) = regular::open(&path, OFlags::RDONLY) else { continue };
                 if !young && rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
                     fs::remove_file(&path)?;
                     report.leftovers += 1;

@@ -68,7 +68,7 @@ impl Inner {
     /// Note a use that went through the index.
     pub(super) fn used(&self, info: &ObjectInfo) {
         let now = self.clock.load(Ordering::Relaxed);
-        if !info.pinned && i64::from(now) - to_seconds(info.last_used) >= i64::from(GRAIN) {
+        if !info.pinned && i64::from(now).saturating_sub(to_seconds(info.last_used)) >= i64::from(GRAIN) {
             self.note_use(&Arc::from(info.path.as_str()), now);
         }
     }
@@ -103,7 +103,7 @@ impl Inner {
             match self.evict_some() {
                 Ok(Some(some)) => {
                     evicted.objects += some.objects;
-                    evicted.bytes += some.bytes;
+                    evicted.bytes = evicted.bytes.saturating_add(some.bytes);
                 }
                 Ok(None) => break,
                 Err(error) => {
@@ -147,6 +147,8 @@ impl Inner {
         })?;
         if hashes.is_empty() {
             if !self.full.swap(true, Ordering::Relaxed) {
+                // Or the sums are wrong: then everything that is stored would be evicted at once from now on.
+                self.index.write(false, |txn| Ok(txn.recount()?))?;
                 log::warn!("the CAS is above its bounds and holds nothing that may be evicted: only pinned objects");
             }
             return Ok(None);

@@ -89,7 +89,7 @@ impl Cas {
             manifest: Manifest::new(self.inner.dir.clone()),
             report: ImportReport::default(),
         };
-        import.run(dir, prefix, own, options.writers.clamp(1, 64), progress)?;
+        self.inner.index.leave(import.run(dir, prefix, own, options.writers.clamp(1, 64), progress))?;
         Ok(import.report)
     }
 }

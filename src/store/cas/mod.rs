@@ -19,6 +19,7 @@ mod key;
 mod large;
 mod manifest;
 mod memory;
+mod regular;
 mod segments;
 #[cfg(test)]
 mod tests;
@@ -128,6 +129,10 @@ impl Cas {
             full: AtomicBool::new(false),
         };
         inner.tick();
+        // They are refused where they stand; on a disk that can't be written they stay.
+        if let Err(error) = inner.set_odd_shards_aside() {
+            log::warn!(event = "shard_set_aside", cause = error.to_string().as_str(); "could not be done");
+        }
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -157,22 +162,12 @@ impl Cas {
     /// rows, not all of them, and no lock.
     pub fn list(&self, prefix: &str, each: &mut dyn FnMut(ObjectInfo) -> ControlFlow<()>) -> Result<(), CasError> {
         let prefix = key::prefix(prefix).map_err(commit::refused)?;
-        let mut after = String::new();
-        loop {
-            let page = self.inner.index.read(|connection| index::page(connection, prefix, &after, 1000))?;
-            let Some(last) = page.last() else { return Ok(()) };
-            after.clone_from(&last.path);
-            for object in page {
-                if each(object).is_break() {
-                    return Ok(());
-                }
-            }
-        }
+        self.inner.index.leave(self.inner.list(prefix, each)).map_err(Into::into)
     }
 
     /// Sizes, counts and ages. Reads every row.
     pub fn stat(&self) -> Result<Stat, StoreError> {
-        let mut stat = self.inner.index.read(index::stat)?;
+        let mut stat = self.inner.index.leave(self.inner.index.read(index::stat))?;
         if let Some(dir) = &self.inner.dir {
             stat.quarantined = std::fs::read_dir(dir.path("quarantine"))?.count() as u64;
         }
@@ -214,6 +209,31 @@ fn object(
 }
 
 impl Inner {
+    /// What is at a shard's place and is no directory would stay in the way of its blobs for ever.
+    fn set_odd_shards_aside(&self) -> Result<(), StoreError> {
+        let Some(dir) = &self.dir else { return Ok(()) };
+        for shard in 0..=u8::MAX {
+            if dir.is_odd(shard)? {
+                self.index.write(false, |_| Ok(dir.set_shard_aside(shard)?))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn list(&self, prefix: &str, each: &mut dyn FnMut(ObjectInfo) -> ControlFlow<()>) -> Result<(), StoreError> {
+        let mut after = String::new();
+        loop {
+            let page = self.index.read(|connection| index::page(connection, prefix, &after, 1000))?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after.clone_from(&last.path);
+            for object in page {
+                if each(object).is_break() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
     /// The verified body of a blob; `None` where there is none. A bad one is quarantined and is [`StoreError::Corrupt`].
     fn body(self: &Arc<Self>, hash: &Hash) -> Result<Option<Body>, StoreError> {
         if let Some(blob) = self.handles.get(hash.as_bytes()) {

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use blake3::Hash;
 
 use crate::rules::encoding::Coding;
+use crate::rules::media_type;
 
 /// What an object is besides its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -201,6 +202,15 @@ pub struct GcReport {
     pub manifests: u64,
 }
 
+/// Longest media type that is kept, in bytes: RFC 6838 §4.2 allows 255 without parameters.
+const MAX_MEDIA_TYPE: usize = 1024;
+
+/// `text` where a header can carry it as a media type: printable ASCII, not empty and not endless. Else the type of unknown bytes.
+pub(super) fn media_type_or_default(text: Cow<'_, str>) -> Cow<'_, str> {
+    let printable = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    if printable && (1..=MAX_MEDIA_TYPE).contains(&text.len()) { text } else { Cow::Borrowed(media_type::DEFAULT) }
+}
+
 /// Seconds since 1970; negative before.
 pub(super) fn to_seconds(time: SystemTime) -> i64 {
     match time.duration_since(UNIX_EPOCH) {
@@ -233,13 +243,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_no_header_can_carry_is_the_type_of_unknown_bytes() {
+        let long = "x".repeat(MAX_MEDIA_TYPE + 1);
+        for bad in ["", "a\r\nb: c", "text/\0", "text/pl\u{e4}in", "\t", &long] {
+            assert_eq!(media_type_or_default(Cow::Borrowed(bad)), media_type::DEFAULT, "{bad:?}");
+        }
+        let good = "text/plain; charset=\"utf-8\"";
+        assert_eq!(media_type_or_default(Cow::Borrowed(good)), good);
+    }
+
+    #[test]
     fn times_before_and_after_1970_come_back_in_whole_seconds() {
         for seconds in [0, 1, -1, 1_700_000_000, -3_000_000_000, i64::from(u32::MAX)] {
             assert_eq!(to_seconds(from_seconds(seconds)), seconds);
         }
         assert_eq!(to_seconds(UNIX_EPOCH - Duration::from_millis(1500)), -2);
         assert_eq!(to_seconds(UNIX_EPOCH + Duration::from_millis(1500)), 1);
-        // A mad number from a database is a time all the same.
+        // A mad number from a database is a time all the same, and so is a timestamp's.
+        from_timestamp(i64::MAX, i64::MIN);
         from_seconds(i64::MAX);
         from_seconds(i64::MIN);
     }

@@ -36,6 +36,15 @@ impl Cas {
         progress: &mut dyn FnMut(&VerifyReport),
         fault: &mut dyn FnMut(&Fault),
     ) -> Result<VerifyReport, CasError> {
+        self.inner.index.leave(self.verify_all(quarantine, progress, fault)).map_err(Into::into)
+    }
+
+    fn verify_all(
+        &self,
+        quarantine: bool,
+        progress: &mut dyn FnMut(&VerifyReport),
+        fault: &mut dyn FnMut(&Fault),
+    ) -> Result<VerifyReport, StoreError> {
         let expected = self.inner.index.read(index::totals)?.blobs;
         let mut report = VerifyReport { expected, ..VerifyReport::default() };
         // Before the blobs are looked at: what this quarantines is told once, as corrupt.
@@ -71,7 +80,7 @@ impl Cas {
             drop(results);
         });
         if let Some(error) = failed {
-            return Err(error.into());
+            return Err(error);
         }
         self.verify_objects(&mut report, &mut faults)?;
         for one in &faults {

@@ -4,18 +4,19 @@
 //! The file is a cache of what can be filled again or rebuilt from manifests: where it is damaged or gone, it is set aside
 //! and a new one takes its place, at start and at run time.
 
+mod lock;
 mod rows;
 mod schema;
+mod value;
 
 use std::fs::{self, File};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use rusqlite::{Connection, TransactionBehavior};
-use rustix::fs::FlockOperation;
 
 use super::blobs::Id;
 use super::dir::{CasDir, unique};
@@ -25,9 +26,14 @@ use super::types::now;
 use crate::observe::bus::{Event, publish};
 use crate::store::StoreError;
 
+use lock::lock_dir;
 pub(super) use rows::*;
+pub(super) use value::{MAX_COUNT, MAX_SEQ, coding_number, coding_of};
 
 const FILE: &str = "index.sqlite";
+
+/// The files of the index: what SQLite makes besides the first has the name of the first with these endings.
+const PARTS: [&str; 3] = ["", "-wal", "-shm"];
 
 /// The index of a CAS.
 pub(super) struct Index {
@@ -159,10 +165,24 @@ impl Index {
     pub fn keep(&self) -> Result<(), StoreError> {
         self.recover()?;
         let generation = self.read(totals)?.generation;
-        if self.seen.swap(generation, Ordering::AcqRel) != generation {
+        // One that can't go up any more no longer tells of changes: each look counts as one.
+        if self.seen.swap(generation, Ordering::AcqRel) != generation || generation == MAX_SEQ {
             self.epoch.fetch_add(1, Ordering::AcqRel);
         }
         Ok(())
+    }
+
+    /// What a command came to. Where it met damage, the index is replaced before the command ends: there may be no housekeeping
+    /// that would, and the next command must not meet it again.
+    pub fn leave<T, E>(&self, result: Result<T, E>) -> Result<T, E> {
+        let damaged = lock(&self.damaged).is_some();
+        if result.is_err()
+            && damaged
+            && let Err(error) = self.recover()
+        {
+            log::error!("the damaged index could not be replaced: {error}");
+        }
+        result
     }
 
     /// Whether the file at the index's path is not the open one any more.
@@ -255,8 +275,11 @@ impl From<rusqlite::Error> for Opening {
 }
 
 fn open_file(dir: &CasDir, path: &Path) -> Result<Connection, Opening> {
-    if path.symlink_metadata().is_ok_and(|meta| !meta.is_file()) {
-        return Err(Opening::Damaged("not a regular file".into()));
+    for part in PARTS {
+        let name = format!("{FILE}{part}");
+        if dir.path(&name).symlink_metadata().is_ok_and(|meta| !meta.is_file()) {
+            return Err(Opening::Damaged(format!("{name} is not a regular file")));
+        }
     }
     // SQLite would make it as the umask allows; a umask of 002 would make an index that the next start refuses. The WAL takes
     // its mode from it.
@@ -296,7 +319,7 @@ fn set_aside(dir: &CasDir, cause: &str) -> Result<(), CasError> {
     if dir.path(&format!("{FILE}.{suffix}")).symlink_metadata().is_ok() {
         suffix = unique(&suffix);
     }
-    for part in ["", "-wal", "-shm"] {
+    for part in PARTS {
         let from = dir.path(&format!("{FILE}{part}"));
         match fs::rename(&from, dir.path(&format!("{FILE}.{suffix}{part}"))) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -308,15 +331,6 @@ fn set_aside(dir: &CasDir, cause: &str) -> Result<(), CasError> {
     log::warn!("the index was set aside as {FILE}.{suffix}: {cause}");
     publish(Event::IndexSetAside { cause: cause.to_owned() });
     Ok(())
-}
-
-/// The lock over opening, rebuilding and setting aside; let go when the file is dropped.
-fn lock_dir(dir: &CasDir) -> Result<File, CasError> {
-    let path: PathBuf = dir.path("lock");
-    let failed = |error| CasError::io("cannot lock", &path, error);
-    let file = File::options().create(true).append(true).mode(0o600).open(&path).map_err(failed)?;
-    rustix::fs::flock(&file, FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;
-    Ok(file)
 }
 
 /// A lock whose holder panicked is as good as any: transactions roll back when they are dropped.

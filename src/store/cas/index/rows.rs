@@ -1,10 +1,9 @@
 //! The index's statements: reads on any connection, changes on a transaction.
 
 use blake3::Hash;
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
-use crate::rules::encoding::Coding;
+use super::value::{Count, Flag, Key, MAX_SEQ, MediaType, Name, Seq, coding_number, coding_of, column};
 use crate::store::StoreError;
 use crate::store::cas::key;
 use crate::store::cas::types::{ObjectInfo, Stat, from_seconds, to_seconds};
@@ -29,57 +28,14 @@ pub struct Named {
 
 const COLUMNS: &str = "path, hash, size, pinned, content_type, coding, last_modified, stored_at, last_used";
 
-/// A hash as it stands in a column.
-struct Name(Hash);
-
-impl FromSql for Name {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        let bytes: [u8; 32] = value.as_blob()?.try_into().map_err(|_| FromSqlError::InvalidType)?;
-        Ok(Self(Hash::from_bytes(bytes)))
-    }
-}
-
-/// A length or a count: never negative.
-struct Count(u64);
-
-impl FromSql for Count {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        let number = value.as_i64()?;
-        Ok(Self(u64::try_from(number).map_err(|_| FromSqlError::OutOfRange(number))?))
-    }
-}
-
-/// A length or a count as a column holds it. What exceeds it is longer than any file.
-fn column(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-/// The codings by their numbers in the index; a number never changes its meaning.
-const CODINGS: [Coding; 4] = [Coding::Identity, Coding::Gzip, Coding::Brotli, Coding::Zstd];
-
-/// A coding's number in the index and in manifests.
-pub fn coding_number(coding: Coding) -> u8 {
-    match coding {
-        Coding::Identity => 0,
-        Coding::Gzip => 1,
-        Coding::Brotli => 2,
-        Coding::Zstd => 3,
-    }
-}
-
-/// The coding of a number.
-pub fn coding_of(number: i64) -> Option<Coding> {
-    CODINGS.get(usize::try_from(number).ok()?).copied()
-}
-
 fn object(row: &Row<'_>) -> rusqlite::Result<ObjectInfo> {
     let coding = row.get(5)?;
     Ok(ObjectInfo {
-        path: row.get(0)?,
+        path: row.get::<_, Key>(0)?.0,
         hash: row.get::<_, Name>(1)?.0,
         size: row.get::<_, Count>(2)?.0,
-        pinned: row.get(3)?,
-        content_type: row.get(4)?,
+        pinned: row.get::<_, Flag>(3)?.0,
+        content_type: row.get::<_, MediaType>(4)?.0,
         coding: coding_of(coding).ok_or(rusqlite::Error::IntegralValueOutOfRange(5, coding))?,
         last_modified: row.get::<_, Option<i64>>(6)?.map(from_seconds),
         stored_at: from_seconds(row.get(7)?),
@@ -88,7 +44,7 @@ fn object(row: &Row<'_>) -> rusqlite::Result<ObjectInfo> {
 }
 
 fn named(row: &Row<'_>) -> rusqlite::Result<Named> {
-    Ok(Named { path: row.get(0)?, hash: row.get::<_, Name>(1)?.0, pinned: row.get(2)? })
+    Ok(Named { path: row.get::<_, Key>(0)?.0, hash: row.get::<_, Name>(1)?.0, pinned: row.get::<_, Flag>(2)?.0 })
 }
 
 /// The object at `path`.
@@ -129,7 +85,7 @@ pub fn each_pinned(
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        each(object(row)?, row.get(9)?)?;
+        each(object(row)?, row.get::<_, Seq>(9)?.0)?;
     }
     Ok(())
 }
@@ -149,8 +105,8 @@ pub fn objects_of(connection: &Connection, hash: &Hash, count: u32) -> rusqlite:
 /// Whether the blob is known to be on the disk, not only in its cache.
 pub fn synced(connection: &Connection, hash: &Hash) -> rusqlite::Result<bool> {
     let sql = "SELECT synced FROM blobs WHERE hash = ?1";
-    let found = connection.prepare_cached(sql)?.query_row([hash.as_bytes()], |row| row.get(0)).optional()?;
-    Ok(found.unwrap_or(false))
+    let found = connection.prepare_cached(sql)?.query_row([hash.as_bytes()], |row| row.get::<_, Flag>(0)).optional()?;
+    Ok(found.is_some_and(|flag| flag.0))
 }
 
 /// Allocated bytes of a blob; 0 where the index does not know it.
@@ -181,7 +137,7 @@ pub fn totals(connection: &Connection) -> rusqlite::Result<Totals> {
     let sql = "SELECT objects, blobs, allocated, generation FROM totals WHERE id = 0";
     connection.prepare_cached(sql)?.query_row([], |row| {
         let count = |at| row.get::<_, Count>(at).map(|count| count.0);
-        Ok(Totals { objects: count(0)?, blobs: count(1)?, allocated: count(2)?, generation: row.get(3)? })
+        Ok(Totals { objects: count(0)?, blobs: count(1)?, allocated: count(2)?, generation: row.get::<_, Seq>(3)?.0 })
     })
 }
 
@@ -189,12 +145,13 @@ pub fn totals(connection: &Connection) -> rusqlite::Result<Totals> {
 pub fn stat(connection: &Connection) -> rusqlite::Result<Stat> {
     let totals = totals(connection)?;
     let lost = connection.query_row("SELECT count(*) FROM lost", [], |row| row.get::<_, Count>(0))?.0;
-    let sql = "SELECT count(*), total(pinned), total(size), min(stored_at), max(stored_at) FROM objects";
+    let sql =
+        "SELECT count(*), count(*) FILTER (WHERE pinned = 1), total(size), min(stored_at), max(stored_at) FROM objects";
     connection.query_row(sql, [], |row| {
         Ok(Stat {
             objects: row.get::<_, Count>(0)?.0,
-            // Sums as floating point: they cannot overflow, and are exact to 2^53.
-            pinned: row.get::<_, f64>(1)? as u64,
+            pinned: row.get::<_, Count>(1)?.0,
+            // A sum as floating point: it cannot overflow, and is exact to 2^53.
             object_bytes: row.get::<_, f64>(2)? as u64,
             blobs: totals.blobs,
             allocated_bytes: totals.allocated,
@@ -226,7 +183,8 @@ impl<'a> Txn<'a> {
 
     /// Make it so; the generation that this leaves.
     pub fn commit(self) -> rusqlite::Result<i64> {
-        let generation = self.generation + i64::from(self.changed);
+        // At its end, which only a mad manifest can bring about, it stands still; see `Index::keep`.
+        let generation = (self.generation + i64::from(self.changed)).min(MAX_SEQ);
         if self.changed {
             self.inner.prepare_cached("UPDATE totals SET generation = ?1")?.execute([generation])?;
         }
@@ -241,16 +199,17 @@ impl<'a> Txn<'a> {
 
     /// The generation of the rows written here.
     pub fn seq(&self) -> i64 {
-        self.generation + 1
+        (self.generation + 1).min(MAX_SEQ)
     }
 
-    /// Write an object, in place of what its path had. A row with a higher `seq` stays.
+    /// Write an object, in place of what its path had. A row with a higher `seq` stays, unless it claims to be of a generation that
+    /// is not yet.
     pub fn put(&mut self, object: &ObjectInfo, seq: i64) -> rusqlite::Result<()> {
         let sql = "INSERT INTO objects VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
                    ON CONFLICT (path) DO UPDATE SET hash = excluded.hash, size = excluded.size, pinned = excluded.pinned,
                    content_type = excluded.content_type, coding = excluded.coding, last_modified = excluded.last_modified,
                    stored_at = excluded.stored_at, last_used = excluded.last_used, seq = excluded.seq
-                   WHERE excluded.seq >= objects.seq";
+                   WHERE (objects.seq > excluded.seq AND objects.seq <= ?11) IS NOT TRUE";
         self.inner.prepare_cached(sql)?.execute(params![
             object.path,
             object.hash.as_bytes(),
@@ -262,6 +221,7 @@ impl<'a> Txn<'a> {
             to_seconds(object.stored_at),
             to_seconds(object.last_used),
             seq,
+            self.seq(),
         ])?;
         // One that isn't pinned answers in its place, and does not bring it back.
         if object.pinned {
@@ -328,18 +288,20 @@ impl<'a> Txn<'a> {
         self.inner.prepare_cached(sql)?.query_map([count], named)?.collect()
     }
 
-    /// At most `count` objects below `prefix` whose `seq` is at most `seq`, behind `after`.
+    /// At most `count` objects below `prefix` whose `seq` is at most `seq`, or of a generation that is not yet, behind `after`.
     pub fn older(&self, prefix: &str, after: &str, seq: i64, count: u32) -> rusqlite::Result<Vec<Named>> {
         match key::below(prefix) {
             None => {
-                let sql = "SELECT path, hash, pinned FROM objects WHERE path > ?1 AND seq <= ?2 ORDER BY path LIMIT ?3";
-                self.inner.prepare_cached(sql)?.query_map(params![after, seq, count], named)?.collect()
+                let sql =
+                    "SELECT path, hash, pinned FROM objects WHERE path > ?1 AND (seq > ?2 AND seq <= ?4) IS NOT TRUE
+                           ORDER BY path LIMIT ?3";
+                self.inner.prepare_cached(sql)?.query_map(params![after, seq, count, self.seq()], named)?.collect()
             }
             Some((from, to)) => {
                 let after = if after < from.as_str() { from.as_str() } else { after };
-                let sql = "SELECT path, hash, pinned FROM objects WHERE path > ?1 AND path < ?4 AND seq <= ?2
-                           ORDER BY path LIMIT ?3";
-                self.inner.prepare_cached(sql)?.query_map(params![after, seq, count, to], named)?.collect()
+                let sql = "SELECT path, hash, pinned FROM objects WHERE path > ?1 AND path < ?5
+                           AND (seq > ?2 AND seq <= ?4) IS NOT TRUE ORDER BY path LIMIT ?3";
+                self.inner.prepare_cached(sql)?.query_map(params![after, seq, count, self.seq(), to], named)?.collect()
             }
         }
     }
@@ -355,6 +317,15 @@ impl<'a> Txn<'a> {
                 row,
             ),
         }
+    }
+
+    /// Count the sums of `totals` anew: a scan.
+    pub fn recount(&mut self) -> rusqlite::Result<()> {
+        // As floating point, the sum of mad numbers is no error either; it is exact to 2^53.
+        self.inner.execute_batch(
+            "UPDATE totals SET objects = (SELECT count(*) FROM objects), blobs = (SELECT count(*) FROM blobs),
+             allocated = (SELECT CAST(total(allocated) AS INTEGER) FROM blobs)",
+        )
     }
 
     /// Raise the generation to `generation`, if it is lower.

@@ -6,6 +6,8 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
+use super::rows::totals;
+
 /// The version this program reads and writes (`PRAGMA user_version`).
 pub const VERSION: i64 = 1;
 
@@ -105,9 +107,17 @@ pub fn migrate(_connection: &mut Connection, from: i64) -> rusqlite::Result<()> 
     Ok(())
 }
 
-/// Whether the tables are there and answer. It does not read the whole file, which may have gigabytes.
+/// Whether the tables are there and answer, and the one row that every start reads makes sense. It does not read the whole file,
+/// which may have gigabytes.
 pub fn probe(connection: &Connection) -> rusqlite::Result<()> {
-    connection.query_row("SELECT objects, blobs, allocated, generation FROM totals WHERE id = 0", [], |_| Ok(()))?;
+    totals(connection)?;
+    // What stands before every text would never be met: pages of rows begin behind the empty path.
+    for sql in ["SELECT count(*) FROM objects WHERE path <= ''", "SELECT count(*) FROM lost WHERE path <= ''"] {
+        let odd: i64 = connection.query_row(sql, [], |row| row.get(0))?;
+        if odd > 0 {
+            return Err(rusqlite::Error::IntegralValueOutOfRange(0, odd));
+        }
+    }
     for sql in [
         "SELECT path, hash, size, pinned, content_type, coding, last_modified, stored_at, last_used, seq FROM objects LIMIT 1",
         "SELECT path FROM objects INDEXED BY objects_by_hash WHERE hash > x'00' LIMIT 1",
@@ -129,10 +139,18 @@ pub fn is_damage_at_start(error: &rusqlite::Error) -> bool {
 pub fn is_damage(error: &rusqlite::Error) -> bool {
     use rusqlite::Error as E;
     match error {
-        E::SqliteFailure(cause, _) => matches!(cause.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase),
+        // No statement of ours breaks a constraint on rows of ours: a trigger's sum does, over a number that was none.
+        E::SqliteFailure(cause, _) => matches!(
+            cause.code,
+            ErrorCode::DatabaseCorrupt
+                | ErrorCode::NotADatabase
+                | ErrorCode::ConstraintViolation
+                | ErrorCode::TypeMismatch
+        ),
         // No such table or column; no row where there is always one; a value of another type.
         E::SqlInputError { .. } | E::QueryReturnedNoRows => true,
         E::FromSqlConversionFailure(..) | E::IntegralValueOutOfRange(..) | E::InvalidColumnType(..) => true,
+        E::Utf8Error(..) => true,
         _ => false,
     }
 }
