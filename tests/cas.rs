@@ -11,6 +11,8 @@ mod model;
 mod nonsense;
 #[path = "cas/places.rs"]
 mod places;
+#[path = "cas/processes.rs"]
+mod processes;
 #[path = "cas/support.rs"]
 mod support;
 
