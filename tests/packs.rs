@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "packs/alone.rs"]
+mod alone;
 #[path = "packs/build.rs"]
 mod build;
 #[path = "packs/command.rs"]
@@ -10,6 +12,8 @@ mod command;
 mod hostile_mbtiles;
 #[path = "packs/hostile_pmtiles.rs"]
 mod hostile_pmtiles;
+#[path = "packs/hostile_views.rs"]
+mod hostile_views;
 #[path = "packs/mounts.rs"]
 mod mounts;
 #[path = "packs/sound.rs"]

@@ -197,7 +197,7 @@ fn a_tile_that_is_too_long_is_too_large() {
     database(
         &path,
         "CREATE TABLE tiles (zoom_level, tile_column, tile_row, tile_data);
-         INSERT INTO tiles VALUES (0, 0, 0, zeroblob(70000000)), (1, 0, 1, x'1a00');",
+         INSERT INTO tiles VALUES (0, 0, 0, zeroblob(16777217)), (1, 0, 1, x'1a00');",
     );
     let pack = open(&path);
     assert!(matches!(pack.tile(address(0, 0, 0)), Err(StoreError::TooLarge(_))));

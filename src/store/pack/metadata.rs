@@ -7,8 +7,8 @@ use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::store::StoreError;
 
-/// The most metadata, in bytes of JSON, before it is called too large.
-pub const MAX_BYTES: u64 = 16 << 20;
+/// The most metadata, in bytes of JSON, before it is called too large: what is kept of it goes into each TileJSON.
+pub const MAX_BYTES: u64 = 4 << 20;
 
 /// The most values that `vector_layers` may consist of: each costs up to a hundred bytes of memory, for two of JSON.
 const MAX_NODES: usize = 100_000;
@@ -40,7 +40,7 @@ impl Metadata {
     /// isn't a JSON object.
     pub fn parse(json: &[u8]) -> Result<Self, StoreError> {
         if json.len() as u64 > MAX_BYTES {
-            return Err(StoreError::TooLarge("metadata of more than 16 MiB".into()));
+            return Err(StoreError::TooLarge("metadata of more than 4 MiB".into()));
         }
         // The derived readers take an array for an object whose fields stand in order.
         if json.trim_ascii_start().first() != Some(&b'{') {

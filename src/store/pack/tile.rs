@@ -11,8 +11,11 @@ use crate::rules::tile::TileType;
 use crate::store::decode::{self, Caps};
 use crate::store::{Body, Object, StoreError};
 
-/// The largest tile that is read, in bytes: 64 MiB. A directory may claim 4 GiB of a sparse file.
-pub const MAX_LEN: u64 = 64 << 20;
+/// The largest tile that is read, in bytes: 16 MiB. A directory may claim 4 GiB of a sparse file.
+pub const MAX_LEN: u64 = 16 << 20;
+
+/// The most that a tile may decode to in a verification, in bytes: 64 MiB, none of which is held.
+const MAX_DECODED: u64 = 64 << 20;
 
 /// What a pack has at an address.
 #[derive(Clone)]
@@ -76,10 +79,10 @@ pub fn object(
     })
 }
 
-/// Whether a tile decodes, without keeping it: what a full verification asks of each. The caps are of [`MAX_LEN`] alone, as a
-/// tile that compresses well is no fault.
+/// Whether a tile decodes, without keeping it: what a full verification asks of each. The only cap is 64 MiB, as a tile that
+/// compresses well is no fault.
 pub fn check(bytes: &[u8], declared: Option<Coding>) -> Result<(), StoreError> {
-    let caps = Caps { ratio: u32::MAX, bytes: MAX_LEN };
+    let caps = Caps { ratio: u32::MAX, bytes: MAX_DECODED };
     match declared.map_or_else(|| sniff::stored(bytes), Stored::Coded) {
         Stored::Zlib => decode::check_zlib(bytes, caps),
         Stored::Coded(coding) => decode::check(coding, bytes, caps),

@@ -8,38 +8,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rusqlite::config::DbConfig;
-use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
-use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::trust::harden;
 use crate::observe::metrics::{IO_TIMEOUTS, TimeoutOp};
 use crate::store::StoreError;
-use crate::store::pack::tile;
 
 /// How long one query may take: a tile with an index takes microseconds, so this only ends what would never end.
 pub const DEADLINE: Duration = Duration::from_secs(2);
 
-/// How long a query waits for a lock that a writer of the same file holds.
-const BUSY: Duration = Duration::from_millis(250);
-
-/// Instructions of SQLite's machine between two looks at the clock. One instruction may copy a value of 64 MiB.
-const OPS_PER_LOOK: i32 = 32;
-
-/// Functions that make much out of little: no view of tiles needs them.
-const DENIED_FUNCTIONS: [&str; 11] = [
-    "format",
-    "fts3_tokenizer",
-    "group_concat",
-    "json_group_array",
-    "json_group_object",
-    "load_extension",
-    "printf",
-    "randomblob",
-    "replace",
-    "string_agg",
-    "zeroblob",
-];
+/// Instructions of SQLite's machine between two looks at the clock. One instruction may compare or copy values of 16 MiB.
+const OPS_PER_LOOK: i32 = 8;
 
 /// A few connections to one file. Opened together, so that all of them have the same file whatever happens to its path.
 pub struct Pool {
@@ -70,7 +49,7 @@ impl Pool {
     /// Run a query on a connection of the pool, within [`DEADLINE`] including the wait for a connection.
     ///
     /// Errors: [`StoreError::Deadline`], counted; [`StoreError::Corrupt`] for broken pages; [`StoreError::TooLarge`] for values above
-    /// 64 MiB; else [`StoreError::Sqlite`]. Whatever it is, it is the error of this query alone.
+    /// 16 MiB; else [`StoreError::Sqlite`]. Whatever it is, it is the error of this query alone.
     pub fn run<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         let start = Instant::now();
         let lent = self.lend(start)?;
@@ -142,7 +121,8 @@ impl Guarded {
         // NOFOLLOW isn't wanted: the path is canonical. NO_MUTEX: the pool hands a connection to one thread at a time.
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
         let mut connection = Connection::open_with_flags(uri(path, immutable), flags)?;
-        let until = Arc::new(AtomicU64::new(u64::MAX));
+        // The clock runs from the start: a large schema takes its time as well.
+        let until = Arc::new(AtomicU64::new(DEADLINE.as_micros() as u64));
         let epoch = Instant::now();
         let clock = until.clone();
         connection.progress_handler(
@@ -150,11 +130,7 @@ impl Guarded {
             Some(move || epoch.elapsed().as_micros() as u64 > clock.load(Ordering::Relaxed)),
         )?;
         harden(&mut connection)?;
-        let guarded = Self { connection, until, epoch };
-        // Nothing was read so far; a file that isn't readable must say so now.
-        guarded.until(Instant::now() + DEADLINE);
-        guarded.connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
-        Ok(guarded)
+        Ok(Self { connection, until, epoch })
     }
 
     fn until(&self, at: Instant) {
@@ -164,56 +140,6 @@ impl Guarded {
     fn run<T>(&self, until: Instant, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         self.until(until);
         query(&self.connection).map_err(translate)
-    }
-}
-
-/// What SQLite's authors advise for files from elsewhere (sqlite.org/security.html), and limits on top.
-fn harden(connection: &mut Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(BUSY)?;
-    for (config, value) in [
-        (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
-        (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
-        (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
-        (DbConfig::SQLITE_DBCONFIG_WRITABLE_SCHEMA, false),
-    ] {
-        connection.set_db_config(config, value)?;
-    }
-    for (limit, value) in [
-        (Limit::SQLITE_LIMIT_LENGTH, tile::MAX_LEN as i32),
-        (Limit::SQLITE_LIMIT_SQL_LENGTH, 256 << 10),
-        (Limit::SQLITE_LIMIT_COLUMN, 500),
-        (Limit::SQLITE_LIMIT_EXPR_DEPTH, 100),
-        (Limit::SQLITE_LIMIT_COMPOUND_SELECT, 50),
-        (Limit::SQLITE_LIMIT_VDBE_OP, 25_000),
-        (Limit::SQLITE_LIMIT_FUNCTION_ARG, 32),
-        (Limit::SQLITE_LIMIT_ATTACHED, 0),
-        (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1000),
-        (Limit::SQLITE_LIMIT_VARIABLE_NUMBER, 16),
-        (Limit::SQLITE_LIMIT_TRIGGER_DEPTH, 1),
-        (Limit::SQLITE_LIMIT_WORKER_THREADS, 0),
-    ] {
-        connection.set_limit(limit, value)?;
-    }
-    // Pages are read, not mapped: a truncated mapping is a SIGBUS. The cache is 2 MiB a connection.
-    connection.execute_batch(
-        "PRAGMA query_only=ON; PRAGMA cell_size_check=ON; PRAGMA mmap_size=0; PRAGMA cache_size=-2048; PRAGMA temp_store=FILE;",
-    )?;
-    connection.authorizer(Some(authorize))
-}
-
-/// What a statement, with all views it goes through, may do: read. Recursion would let a view of a few bytes make rows
-/// without end.
-fn authorize(context: AuthContext<'_>) -> Authorization {
-    match context.action {
-        AuthAction::Select | AuthAction::Read { .. } => Authorization::Allow,
-        AuthAction::Pragma { pragma_name: "quick_check" | "page_count" | "page_size", .. } => Authorization::Allow,
-        AuthAction::Function { function_name } => {
-            match DENIED_FUNCTIONS.iter().any(|denied| function_name.eq_ignore_ascii_case(denied)) {
-                true => Authorization::Deny,
-                false => Authorization::Allow,
-            }
-        }
-        _ => Authorization::Deny,
     }
 }
 
@@ -231,7 +157,7 @@ fn translate(error: rusqlite::Error) -> StoreError {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             StoreError::Corrupt(Cow::Owned(format!("the database: {error}")))
         }
-        Some(ErrorCode::TooBig) => StoreError::TooLarge(Cow::Borrowed("a value of more than 64 MiB")),
+        Some(ErrorCode::TooBig) => StoreError::TooLarge(Cow::Borrowed("a value of more than 16 MiB")),
         _ => StoreError::Sqlite(error),
     }
 }

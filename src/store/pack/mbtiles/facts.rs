@@ -17,7 +17,7 @@ const MAX_ROWS: usize = 1000;
 
 /// Read the rows of `metadata` as text, numbers included. Names are unique in a sound database; where they aren't, all are here.
 ///
-/// Errors: those of [`Pool::run`]; [`StoreError::TooLarge`] above 16 MiB or 1,000 rows.
+/// Errors: those of [`Pool::run`]; [`StoreError::TooLarge`] above 4 MiB, counted as they become in JSON, or 1,000 rows.
 pub fn rows(pool: &Pool) -> Result<Vec<(String, String)>, StoreError> {
     let (rows, whole) = pool.run(|connection| {
         let mut statement = connection.prepare("SELECT name, value FROM metadata")?;
@@ -25,7 +25,7 @@ pub fn rows(pool: &Pool) -> Result<Vec<(String, String)>, StoreError> {
         let (mut rows, mut bytes) = (Vec::new(), 0);
         while let Some(row) = result.next()? {
             let (Some(name), Some(value)) = (text(row.get_ref(0)?), text(row.get_ref(1)?)) else { continue };
-            bytes += name.len() + value.len();
+            bytes += name.len() + in_json(&value);
             if bytes as u64 > metadata::MAX_BYTES || rows.len() == MAX_ROWS {
                 return Ok((rows, false));
             }
@@ -35,7 +35,7 @@ pub fn rows(pool: &Pool) -> Result<Vec<(String, String)>, StoreError> {
     })?;
     match whole {
         true => Ok(rows),
-        false => Err(StoreError::TooLarge("metadata of more than 16 MiB or 1,000 rows".into())),
+        false => Err(StoreError::TooLarge("metadata of more than 4 MiB or 1,000 rows".into())),
     }
 }
 
@@ -85,6 +85,16 @@ fn text(value: ValueRef<'_>) -> Option<String> {
         ValueRef::Real(number) => Some(number.to_string()),
         ValueRef::Null | ValueRef::Blob(_) => None,
     }
+}
+
+/// The bytes that a text has in TileJSON: there a control character takes six.
+fn in_json(text: &str) -> usize {
+    let escapes = text.bytes().map(|byte| match byte {
+        b'"' | b'\\' => 1,
+        0..0x20 => 5,
+        _ => 0,
+    });
+    text.len() + escapes.sum::<usize>()
 }
 
 fn zoom(text: &str) -> Option<u8> {

@@ -2,6 +2,7 @@
 
 pub mod connect;
 pub mod facts;
+pub mod trust;
 
 use std::path::{Path, PathBuf};
 

@@ -8,6 +8,7 @@ use rusqlite::{Connection, Row};
 use super::{Progress, Report, Shared, parallel};
 use crate::rules::tile::TileId;
 use crate::store::StoreError;
+use crate::store::pack::mbtiles::trust::with_long_program;
 use crate::store::pack::mbtiles::{MbTiles, facts};
 use crate::store::pack::metadata::Metadata;
 use crate::store::pack::tile;
@@ -28,7 +29,7 @@ pub(super) fn verify(archive: &MbTiles, progress: &(dyn Fn(Progress) + Sync)) ->
     let size = archive.stamp().size;
     let shared = Shared::new(size, progress);
     let patience = PATIENCE + Duration::from_secs(size / SLOWEST);
-    match archive.pool().scan(patience, |connection, _| quick_check(connection)) {
+    match archive.pool().scan(patience, |connection, _| with_long_program(connection, quick_check)) {
         Ok(messages) => messages.iter().for_each(|message| shared.fault("database", message)),
         Err(error) => shared.failed("database", error),
     }
