@@ -12,6 +12,7 @@ use svc_edge::store::pack::pmtiles::directory::{Directory, Entry};
 use svc_edge::store::pack::verify::verify;
 use svc_edge::store::pack::{Pack, PackError, Tile};
 
+use crate::alone::{alone, peak_of};
 use crate::build::*;
 
 const ALL: [Verify; 3] = [Verify::None, Verify::Header, Verify::Full];
@@ -112,11 +113,11 @@ fn four_levels_of_leaves_are_read_and_five_are_not() {
 }
 
 #[test]
-fn a_leaf_that_a_million_entries_share_is_not_verified_a_million_times() {
+fn a_leaf_that_very_many_entries_share_is_not_verified_for_each() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("fan");
     let leaf = gzip(&Directory::encode(&[Entry { id: 0, offset: 0, length: 1, run: 1 }]));
-    let fan: Vec<_> = (0..1 << 20).map(|id| Entry { id, offset: 0, length: leaf.len() as u32, run: 0 }).collect();
+    let fan: Vec<_> = (0..1 << 18).map(|id| Entry { id, offset: 0, length: leaf.len() as u32, run: 0 }).collect();
     let fan = gzip(&Directory::encode(&fan));
     let mut leaves = leaf;
     let root = Entry { id: 0, offset: leaves.len() as u64, length: fan.len() as u32, run: 0 };
@@ -142,12 +143,14 @@ fn bombs_are_stopped_at_their_caps() {
     let mut raw = Raw::one_tile();
     raw.internal = Coding::Gzip;
     // The root must end within 16 KiB: the largest bomb that fits there.
-    (raw.root, raw.metadata) = (bomb(15 << 20), gzip(b"{}"));
+    (raw.root, raw.metadata) = (bomb(3 << 20), gzip(b"{}"));
     assert!(refused(&path, &raw.bytes()).contains("without entries"));
-    (raw.root, raw.metadata) = (gzip(&Raw::one_tile().root), bomb(17 << 20));
+    raw.root = bomb(5 << 20);
     assert!(refused(&path, &raw.bytes()).contains("too large"));
-    // A leaf of 17 MiB, and an image of 20 MiB.
-    let leaf = bomb(17 << 20);
+    (raw.root, raw.metadata) = (gzip(&Raw::one_tile().root), bomb(5 << 20));
+    assert!(refused(&path, &raw.bytes()).contains("too large"));
+    // A leaf of 5 MiB, and an image of 20 MiB.
+    let leaf = bomb(5 << 20);
     let mut raw = Raw::of(&[Entry { id: 0, offset: 0, length: leaf.len() as u32, run: 0 }], b"x");
     (raw.root, raw.metadata, raw.leaves, raw.internal) = (gzip(&raw.root), gzip(b"{}"), leaf, Coding::Gzip);
     std::fs::write(&path, raw.bytes()).unwrap();
@@ -159,6 +162,94 @@ fn bombs_are_stopped_at_their_caps() {
     std::fs::write(&path, raw.bytes()).unwrap();
     let pack = Pack::open(&conf(&path, Verify::Header)).unwrap();
     assert!(matches!(pack.tile(address(0, 0, 0)), Err(StoreError::TooLarge(_))));
+}
+
+#[test]
+fn large_metadata_are_an_error_or_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("metadata");
+    for (length, fits) in [(650_000, true), (750_000, false)] {
+        let mut raw = Raw::one_tile();
+        (raw.root, raw.internal) = (gzip(&raw.root), Coding::Gzip);
+        // Six bytes each in JSON, next to nothing in the file.
+        raw.metadata = gzip(format!(r#"{{"name":"{}"}}"#, "\\u0001".repeat(length)).as_bytes());
+        assert!(raw.metadata.len() < 50_000);
+        std::fs::write(&path, raw.bytes()).unwrap();
+        for level in [Verify::Header, Verify::Full] {
+            let error = Pack::open(&conf(&path, level)).err();
+            assert_eq!(error.is_none(), fits, "{length} {error:?}");
+            assert!(error.is_none_or(|error| error.to_string().contains("metadata of more than 4 MiB")));
+        }
+        let pack = Pack::open(&conf(&path, Verify::None)).unwrap();
+        assert_eq!(pack.facts().name.is_some(), fits);
+        assert!(matches!(pack.tile(address(0, 0, 0)), Ok(Tile::Found(_))));
+    }
+}
+
+#[test]
+fn leaves_of_as_many_entries_as_may_be_take_little_memory_however_many_ask() {
+    alone("hostile_pmtiles::leaves_of_as_many_entries_as_may_be_take_little_memory_however_many_ask", || {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("leaves");
+        const ENTRIES: u64 = 1 << 18;
+        let (mut leaves, mut root) = (Vec::new(), Vec::new());
+        for i in 0..64 {
+            let first = 100_000_000 + i * ENTRIES;
+            let entries: Vec<_> = (0..ENTRIES).map(|j| Entry { id: first + j, offset: j, length: 1, run: 1 }).collect();
+            let leaf = gzip(&Directory::encode(&entries));
+            root.push(Entry { id: first, offset: leaves.len() as u64, length: leaf.len() as u32, run: 0 });
+            leaves.extend(leaf);
+        }
+        let mut raw = Raw::of(&root, &vec![0x1a; ENTRIES as usize]);
+        (raw.root, raw.metadata, raw.leaves, raw.internal) = (gzip(&raw.root), gzip(b"{}"), leaves, Coding::Gzip);
+        std::fs::write(&path, raw.bytes()).unwrap();
+        drop(raw);
+        let pack = Pack::open(&conf(&path, Verify::Header)).unwrap();
+        let peak = peak_of(|| {
+            std::thread::scope(|scope| {
+                for thread in 0..192 {
+                    let (pack, root) = (&pack, &root);
+                    scope.spawn(move || {
+                        let tile = svc_edge::store::pack::pmtiles::id::decode(root[thread % root.len()].id).unwrap();
+                        assert!(matches!(pack.tile(tile), Ok(Tile::Found(_))));
+                    });
+                }
+            });
+        });
+        assert!(peak < 400 << 20, "{} MiB", peak >> 20);
+    });
+}
+
+#[test]
+fn a_leaf_of_too_many_entries_is_too_large() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("leaf");
+    for (count, fits) in [(1 << 18, true), ((1 << 18) + 1, false)] {
+        let entries: Vec<_> = (0..count).map(|id| Entry { id, offset: 0, length: 1, run: 1 }).collect();
+        let leaf = Directory::encode(&entries);
+        let mut raw = Raw::of(&[Entry { id: 0, offset: 0, length: leaf.len() as u32, run: 0 }], b"\x1a");
+        raw.leaves = leaf;
+        std::fs::write(&path, raw.bytes()).unwrap();
+        let tile = Pack::open(&conf(&path, Verify::Header)).unwrap().tile(address(0, 0, 0));
+        assert_eq!(matches!(tile, Ok(Tile::Found(_))), fits);
+        assert_eq!(matches!(tile, Err(StoreError::TooLarge(_))), !fits);
+    }
+}
+
+#[test]
+fn a_tile_of_more_than_16_mib_is_too_large() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tile");
+    for (length, fits) in [(16 << 20, true), ((16 << 20) + 1, false)] {
+        std::fs::write(
+            &path,
+            Raw::of(&[Entry { id: 0, offset: 0, length, run: 1 }], &vec![0x1a; length as usize]).bytes(),
+        )
+        .unwrap();
+        let tile = Pack::open(&conf(&path, Verify::Header)).unwrap().tile(address(0, 0, 0));
+        assert_eq!(matches!(tile, Ok(Tile::Found(_))), fits);
+        assert_eq!(matches!(tile, Err(StoreError::TooLarge(_))), !fits);
+    }
 }
 
 #[test]

@@ -4,12 +4,11 @@ use std::borrow::Cow;
 
 use crate::store::StoreError;
 
-/// The most bytes of a directory as it stands in the file. Leaf directories of a planet have some hundred KiB.
-pub const MAX_ENCODED: u64 = 4 << 20;
-/// The most bytes of a directory after decompression.
-pub const MAX_DECODED: u64 = 16 << 20;
-/// The most entries of one directory: 24 MiB of memory.
-pub const MAX_ENTRIES: u64 = 1 << 20;
+/// The most bytes of a directory, as it stands in the file and after decompression. A planet's leaf directory has about 40,000
+/// entries in some hundred KiB.
+pub const MAX_BYTES: u64 = 4 << 20;
+/// The most entries of one directory: 6 MiB of memory.
+pub const MAX_ENTRIES: u64 = 1 << 18;
 
 /// One entry: where a run of equal tiles is, or a leaf directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 //! count, offset and length is checked against its section and the file before anything is allocated or read.
 
 pub mod directory;
+mod gate;
 pub mod header;
 pub mod id;
 
@@ -13,6 +14,7 @@ use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
 use self::directory::{Directory, Entry};
+use self::gate::Gate;
 use self::header::Header;
 use super::file::PackFile;
 use super::metadata::{self, Metadata};
@@ -30,8 +32,13 @@ pub const MAX_DEPTH: usize = 4;
 /// Memory of decoded leaf directories, in bytes, for one archive. A planet's leaf has about 600 KiB decoded.
 const LEAVES_BYTES: u64 = 64 << 20;
 
-/// Locks that share the leaves; a directory heavier than one share isn't kept.
+/// Locks that share the leaves. A directory heavier than one share isn't kept, so a share holds two of the largest.
 const LEAVES_SHARDS: usize = 4;
+const _: () =
+    assert!(LEAVES_BYTES / LEAVES_SHARDS as u64 > 2 * directory::MAX_ENTRIES * size_of::<directory::Entry>() as u64);
+
+/// Directories that are decoded at the same time in the whole process: each takes up to 20 MiB until it is.
+static DECODERS: Gate = Gate::new(8);
 
 type Leaves = Cache<(u64, u32), Arc<Directory>, ByBytes>;
 
@@ -120,7 +127,7 @@ impl PmTiles {
     /// Read the bytes that an entry points to, as they are stored.
     pub fn read_tile(&self, entry: &Entry) -> Result<Vec<u8>, StoreError> {
         if u64::from(entry.length) > tile::MAX_LEN {
-            return Err(StoreError::TooLarge("a tile of more than 64 MiB".into()));
+            return Err(StoreError::TooLarge("a tile of more than 16 MiB".into()));
         }
         let place = self.header.tiles.place(entry.offset, u64::from(entry.length))?;
         self.file.read(place.start, entry.length as usize)
@@ -158,11 +165,12 @@ impl Weighter<(u64, u32), Arc<Directory>> for ByBytes {
 
 fn read_directory(file: &PackFile, place: std::ops::Range<u64>, compression: Coding) -> Result<Directory, StoreError> {
     let length = place.end - place.start;
-    if length > directory::MAX_ENCODED {
+    if length > directory::MAX_BYTES {
         return Err(StoreError::TooLarge("a directory of more than 4 MiB".into()));
     }
+    let _pass = DECODERS.enter();
     let bytes = file.read(place.start, length as usize)?;
-    let caps = Caps { ratio: u32::MAX, bytes: directory::MAX_DECODED };
+    let caps = Caps { ratio: u32::MAX, bytes: directory::MAX_BYTES };
     Directory::parse(&decode::decode(compression, &bytes, caps)?)
 }
 
@@ -171,11 +179,16 @@ fn metadata_json(file: &PackFile, header: &Header) -> Result<bytes::Bytes, Store
     if section.length == 0 {
         return Ok(bytes::Bytes::new());
     }
+    let too_large = || StoreError::TooLarge("metadata of more than 4 MiB".into());
     if section.length > metadata::MAX_BYTES {
-        return Err(StoreError::TooLarge("metadata of more than 16 MiB".into()));
+        return Err(too_large());
     }
     let bytes = file.read(section.offset, section.length as usize)?;
-    decode::decode(header.internal_compression, &bytes, Caps { ratio: u32::MAX, bytes: metadata::MAX_BYTES })
+    let caps = Caps { ratio: u32::MAX, bytes: metadata::MAX_BYTES };
+    decode::decode(header.internal_compression, &bytes, caps).map_err(|error| match error {
+        StoreError::TooLarge(_) => too_large(),
+        error => error,
+    })
 }
 
 fn read_metadata(file: &PackFile, header: &Header) -> Result<Metadata, StoreError> {
@@ -198,5 +211,73 @@ fn facts(header: &Header, metadata: Metadata) -> Facts {
         max_zoom: header.max_zoom,
         tile_type: header.tile_type,
         vector_layers: metadata.vector_layers,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use std::io::Write;
+    use std::sync::Barrier;
+
+    use super::*;
+    use crate::rules::tile::TileType;
+    use header::Section;
+
+    /// An archive whose one leaf directory is as large as a directory may be.
+    fn archive_of_a_large_leaf(path: &std::path::Path) {
+        let entries: Vec<_> =
+            (0..directory::MAX_ENTRIES).map(|id| Entry { id: id * 2, offset: 0, length: 5, run: 1 }).collect();
+        let leaf = Directory::encode(&entries);
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(&leaf).unwrap();
+        let leaf = encoder.finish().unwrap();
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder
+            .write_all(&Directory::encode(&[Entry { id: 0, offset: 0, length: leaf.len() as u32, run: 0 }]))
+            .unwrap();
+        let root = encoder.finish().unwrap();
+        let at = header::LEN as u64 + root.len() as u64;
+        let header = Header {
+            root: Section { offset: header::LEN as u64, length: root.len() as u64 },
+            metadata: Section::default(),
+            leaves: Section { offset: at, length: leaf.len() as u64 },
+            tiles: Section { offset: at + leaf.len() as u64, length: 5 },
+            addressed_tiles: 0,
+            tile_entries: 0,
+            tile_contents: 0,
+            clustered: true,
+            internal_compression: Coding::Gzip,
+            tile_compression: Some(Coding::Identity),
+            tile_type: TileType::Mvt,
+            min_zoom: 0,
+            max_zoom: 30,
+            bounds: [0; 4],
+            center_zoom: 0,
+            center: [0; 2],
+        };
+        std::fs::write(path, [&header.encode()[..], &root, &leaf, b"\x1atile"].concat()).unwrap();
+    }
+
+    #[test]
+    fn the_largest_leaf_is_decoded_once_for_all_who_ask_and_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pack");
+        archive_of_a_large_leaf(&path);
+        let archive = PmTiles::open(PackFile::open(&path).unwrap(), Verify::Header).unwrap();
+        let entry = *archive.root().find(0).unwrap();
+        let barrier = Barrier::new(16);
+        let leaves: Vec<_> = std::thread::scope(|scope| {
+            let ask = || {
+                barrier.wait();
+                archive.leaf(&entry).unwrap()
+            };
+            let threads: Vec<_> = (0..16).map(|_| scope.spawn(ask)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(leaves.iter().all(|leaf| Arc::ptr_eq(leaf, &leaves[0])), "decoded more than once");
+        assert!(Arc::ptr_eq(&archive.leaf(&entry).unwrap(), &leaves[0]), "not kept");
+        assert!(matches!(archive.tile(TileId::new(0, 0, 0).unwrap()), Ok(Tile::Found(_))));
     }
 }
