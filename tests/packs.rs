@@ -16,5 +16,7 @@ mod hostile_pmtiles;
 mod hostile_views;
 #[path = "packs/mounts.rs"]
 mod mounts;
+#[path = "packs/openings.rs"]
+mod openings;
 #[path = "packs/sound.rs"]
 mod sound;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use svc_edge::conf::{PackConf, Verify};
 use svc_edge::observe::bus::{self, Event};
@@ -40,23 +41,33 @@ impl Bench {
 }
 
 /// An archive whose one tile is `tile`.
-fn archive(tile: &[u8]) -> Vec<u8> {
+pub fn archive(tile: &[u8]) -> Vec<u8> {
     let entry =
         svc_edge::store::pack::pmtiles::directory::Entry { id: 0, offset: 0, length: tile.len() as u32, run: 1 };
     Raw::of(&[entry], tile).bytes()
 }
 
-fn tile(mounts: &Mounts, name: &str) -> Result<Vec<u8>, StoreError> {
+pub fn tile(mounts: &Mounts, name: &str) -> Result<Vec<u8>, StoreError> {
     match mounts.get(name).unwrap().tile(address(0, 0, 0))? {
         Tile::Found(object) => object.read(0..object.len()).map(Vec::from),
         _ => panic!("the tile is absent"),
     }
 }
 
-/// Two looks: a change is taken up when it was seen twice.
-fn settle(mounts: &Mounts) {
+/// Two looks, as a change is opened when it was seen twice; and until what they began is done.
+pub fn settle(mounts: &Mounts) {
     mounts.poll();
     mounts.poll();
+    rest(mounts);
+}
+
+/// Wait until nothing is being opened.
+pub fn rest(mounts: &Mounts) {
+    let start = Instant::now();
+    while mounts.opening() > 0 {
+        assert!(start.elapsed() < Duration::from_secs(60), "an opening that never ends");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn lost_events(events: &mut tokio::sync::broadcast::Receiver<Event>, name: &str) -> usize {
@@ -77,6 +88,7 @@ fn a_pack_replaced_by_rename_is_swapped_while_held_mounts_go_on_with_the_old_fil
     mounts.poll();
     assert_eq!(tile(&mounts, "swap").unwrap(), b"\x1aone", "not before it was seen at rest");
     mounts.poll();
+    rest(&mounts);
     assert_eq!(tile(&mounts, "swap").unwrap(), b"\x1athe second");
     assert!(held.is_serving() && matches!(held.tile(address(0, 0, 0)), Ok(Tile::Found(_))));
     assert_eq!(&old.read(0..old.len()).unwrap()[..], archive(b"\x1aone"));
@@ -210,7 +222,7 @@ fn a_pack_that_was_lost_and_came_back_unchanged_keeps_its_tag() {
     std::thread::scope(|scope| scope.spawn(|| mounts.digest_behind(&AtomicBool::new(false))).join().unwrap());
     let file = std::fs::OpenOptions::new().write(true).open(&bench.pack).unwrap();
     let modified = file.metadata().unwrap().modified().unwrap();
-    file.set_modified(modified + std::time::Duration::from_secs(5)).unwrap();
+    file.set_modified(modified + Duration::from_secs(5)).unwrap();
     mounts.poll();
     assert_eq!(mounts.lost(), ["same"]);
     file.set_modified(modified).unwrap();

@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::Advice;
+use rustix::fs::{Advice, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use super::file::{PackFile, Stamp};
@@ -141,8 +141,15 @@ fn load(path: &Path) -> HashMap<Vec<u8>, Entry> {
 }
 
 fn read(path: &Path) -> io::Result<Lines> {
+    // The directory is ours, what stands in it may not be: a link is not followed, and a FIFO opened so doesn't wait for a writer.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.len() > MAX_BOOK {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file of at most 4 MiB"));
+    }
     let mut json = Vec::new();
-    File::open(path)?.take(MAX_BOOK).read_to_end(&mut json)?;
+    file.take(MAX_BOOK).read_to_end(&mut json)?;
     Ok(serde_json::from_slice(&json)?)
 }
 
@@ -151,10 +158,11 @@ fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}.new", std::process::id()));
     let beside = PathBuf::from(beside);
+    // Left over by a process of the same id, or put there: whatever it is, it is neither followed nor opened.
+    let _ = std::fs::remove_file(&beside);
     let result = OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(0o600)
         .open(&beside)
         .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
@@ -203,6 +211,41 @@ mod tests {
             assert_eq!(book.get(Path::new("/x"), &STAMP), None);
             book.insert(Path::new("/x"), &STAMP, blake3::hash(b"x")).unwrap();
             assert_eq!(Book::open(Some(path.clone())).get(Path::new("/x"), &STAMP), Some(blake3::hash(b"x")));
+        }
+    }
+
+    #[test]
+    fn what_is_no_regular_file_of_a_few_mib_is_no_book_and_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("packs.json");
+        let beside = dir.path().join(format!("packs.json.{}.new", std::process::id()));
+        let good = dir.path().join("good.json");
+        Book::open(Some(good.clone())).insert(Path::new("/x"), &STAMP, blake3::hash(b"x")).unwrap();
+        let fifo = |path: &Path| {
+            rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        };
+        let put: [&dyn Fn(); 4] = [
+            &|| fifo(&path),
+            &|| std::os::unix::fs::symlink(&good, &path).unwrap(),
+            &|| std::fs::create_dir(&path).unwrap(),
+            // Sound, but too long.
+            &|| std::fs::write(&path, [std::fs::read(&good).unwrap(), vec![b' '; 4 << 20]].concat()).unwrap(),
+        ];
+        for (i, put) in put.iter().enumerate() {
+            put();
+            fifo(&beside);
+            let (told, hears) = std::sync::mpsc::channel();
+            let opened = path.clone();
+            // On a thread of its own: one that waits for ever must fail the test, not hang it.
+            std::thread::spawn(move || {
+                let book = Book::open(Some(opened));
+                let known = book.get(Path::new("/x"), &STAMP);
+                let _ = told.send((known, book.insert(Path::new("/x"), &STAMP, blake3::hash(b"x")).is_ok()));
+            });
+            let (known, written) = hears.recv_timeout(std::time::Duration::from_secs(10)).unwrap();
+            // A directory stays where it is; everything else is replaced by a book.
+            assert_eq!((known, written), (None, i != 2), "{i}");
+            let _ = std::fs::remove_dir(&path).or_else(|_| std::fs::remove_file(&path));
         }
     }
 

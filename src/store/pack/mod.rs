@@ -8,11 +8,13 @@ pub mod file;
 pub mod inspect;
 pub mod mbtiles;
 pub mod metadata;
+pub mod mount;
 pub mod mounts;
 pub mod pmtiles;
 pub mod sniff;
 pub mod tile;
 pub mod verify;
+mod watch;
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};

@@ -33,8 +33,8 @@ const FUNCTIONS: [&str; 13] = [
     "upper",
 ];
 
-/// Instructions that the program of a query may have; SQLite doubles from 42, so that this means 336. A tile of a view of three
-/// tables takes about 50.
+/// Instructions that the program of a query may have; SQLite doubles from 42, so that this means 336. A tile of a view of two
+/// tables takes about 30.
 const INSTRUCTIONS: i32 = 350;
 
 /// As [`INSTRUCTIONS`], for the check of all pages: that one takes some dozens for each table and index.

@@ -34,8 +34,7 @@ const LEAVES_BYTES: u64 = 64 << 20;
 
 /// Locks that share the leaves. A directory heavier than one share isn't kept, so a share holds two of the largest.
 const LEAVES_SHARDS: usize = 4;
-const _: () =
-    assert!(LEAVES_BYTES / LEAVES_SHARDS as u64 > 2 * directory::MAX_ENTRIES * size_of::<directory::Entry>() as u64);
+const _: () = assert!(LEAVES_BYTES / LEAVES_SHARDS as u64 > 2 * directory::MAX_ENTRIES * size_of::<Entry>() as u64);
 
 /// Directories that are decoded at the same time in the whole process: each takes up to 20 MiB until it is.
 static DECODERS: Gate = Gate::new(8);
