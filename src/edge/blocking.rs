@@ -1,5 +1,7 @@
 //! Work that may block: on a thread that may, only so much of it at once, and awaited only so long.
 
+use std::sync::Arc;
+
 use tokio::sync::Semaphore;
 
 use super::fail::Refusal;
@@ -17,11 +19,24 @@ pub async fn off_worker<T: Send + 'static>(
     settings: &Settings,
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, Refusal> {
+    among(settings, None, work).await
+}
+
+/// As [`off_worker`], of a store that has places of its own: one that is slow takes no more than those of the others.
+pub async fn among<T: Send + 'static>(
+    settings: &Settings,
+    own: Option<Arc<Semaphore>>,
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, Refusal> {
     let run = async {
+        let own = match own {
+            Some(own) => own.acquire_owned().await.ok(),
+            None => None,
+        };
         // The semaphore is never closed.
         let place = PLACES.acquire().await.ok();
         let worked = tokio::task::spawn_blocking(move || {
-            let _place = place;
+            let _places = (own, place);
             work()
         });
         worked.await

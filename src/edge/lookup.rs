@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pingora::http::RequestHeader;
 
-use super::blocking::off_worker;
+use super::blocking::{self, off_worker};
 use super::ctx::Ctx;
 use super::fail::Refusal;
 use super::flight::Flights;
@@ -77,7 +77,7 @@ impl Stores {
         // Read before the index is: if it changes meanwhile, what we hold is asked for again.
         let source = question.source(&self.cas, self.cas.epoch());
         let (asked, cas) = (question.clone(), self.cas.clone());
-        let ready = match off_worker(settings, move || asked.ask(&cas)).await? {
+        let ready = match blocking::among(settings, question.places(), move || asked.ask(&cas)).await? {
             Answer::Object(object) => {
                 let presentation = question.presentation(settings, object.coding);
                 Ready::object(settings, object, source, presentation)

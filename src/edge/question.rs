@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderValue, header};
 use pingora::http::RequestHeader;
+use tokio::sync::Semaphore;
 
 use super::fail::Refusal;
 use super::ready::{Presentation, Source};
@@ -119,6 +120,14 @@ impl Question {
     /// Whether the answer may be kept: it is the same for the next request of this key.
     pub fn constant(&self) -> bool {
         !matches!(self, Self::TileJson { constant: false, .. })
+    }
+
+    /// The places of the pack that it asks, so that one pack can't take all.
+    pub fn places(&self) -> Option<Arc<Semaphore>> {
+        match self {
+            Self::Tile(mount, _) | Self::Archive(mount) | Self::TileJson { mount, .. } => Some(mount.places().clone()),
+            Self::Blob(_) | Self::Asset(_) | Self::Nowhere(_) => None,
+        }
     }
 
     /// Ask. May block on a disk, a database or on hashing.

@@ -267,18 +267,16 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // The test has said what is wrong; a second panic would hide it.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+            return;
+        }
         if !self.ended {
             self.signal("TERM");
-            if std::thread::panicking() {
-                let _ = self.child.kill();
-                let _ = self.child.wait();
-            } else {
-                let status = self.wait();
-                assert!(status.success(), "the server ended with {status}; the log: {:#?}", self.story());
-            }
-        }
-        if std::thread::panicking() {
-            return;
+            let status = self.wait();
+            assert!(status.success(), "the server ended with {status}; the log: {:#?}", self.story());
         }
         let claimed = self.claimed.lock().expect("claims");
         for line in self.log() {

@@ -4,7 +4,7 @@ use std::process::Command;
 
 /// Run the body of the test `name` (its path) in a fresh process, and fail with it.
 pub fn alone(name: &str, body: impl FnOnce()) {
-    const MARK: &str = "SVC_EDGE_TEST_ALONE";
+    const MARK: &str = "PACKS_TEST_ALONE";
     if std::env::var_os(MARK).is_some() {
         return body();
     }

@@ -66,7 +66,7 @@ pub fn rest(mounts: &Mounts) {
     let start = Instant::now();
     while mounts.opening() > 0 {
         assert!(start.elapsed() < Duration::from_secs(60), "an opening that never ends");
-        std::thread::sleep(Duration::from_millis(1));
+        std::thread::park_timeout(Duration::from_millis(1));
     }
 }
 

@@ -62,7 +62,7 @@ fn a_replacement_that_takes_long_delays_no_other_pack() {
     mounts.poll();
     while tile(&mounts, "1").unwrap() != b"\x1atwo" {
         assert!(start.elapsed() < Duration::from_millis(1900), "it waited for the slow one");
-        std::thread::sleep(Duration::from_millis(1));
+        std::thread::park_timeout(Duration::from_millis(1));
     }
     assert!(mounts.opening() >= 1, "the slow one is still being opened");
     rest(&mounts);
@@ -109,10 +109,11 @@ fn what_is_replaced_while_it_is_opened_is_never_served() {
     mounts.poll();
     mounts.poll();
     assert_eq!(mounts.opening(), 1);
+    // A thread that begins late may find the newer file already, and may take that one up.
     while mounts.opening() > 0 {
-        assert_eq!(tile(&mounts, "0").unwrap(), b"\x1aone");
+        assert_ne!(tile(&mounts, "0").unwrap(), b"\x1aslow");
     }
-    assert_eq!(tile(&mounts, "0").unwrap(), b"\x1aone", "what was opened is no longer there");
+    assert_ne!(tile(&mounts, "0").unwrap(), b"\x1aslow", "what was opened is no longer there");
     mounts.poll();
     rest(&mounts);
     assert_eq!(tile(&mounts, "0").unwrap(), b"\x1atwo");

@@ -51,7 +51,7 @@ mod tests {
                 scope.spawn(|| {
                     let _pass = gate.enter();
                     most.fetch_max(within.fetch_add(1, SeqCst) + 1, SeqCst);
-                    std::thread::sleep(Duration::from_millis(5));
+                    std::thread::park_timeout(Duration::from_millis(5));
                     within.fetch_sub(1, SeqCst);
                     done.fetch_add(1, SeqCst);
                 });
