@@ -137,7 +137,7 @@ fn select(
 }
 
 fn partial(header: &mut ResponseHeader, length: u64) -> Result<(), Refusal> {
-    header.set_status(StatusCode::PARTIAL_CONTENT).map_err(Refusal::from)?;
+    header.set_status(StatusCode::PARTIAL_CONTENT)?;
     insert(header, header::CONTENT_LENGTH, HeaderValue::from(length))
 }
 
@@ -214,18 +214,25 @@ fn personal(
     ctx: &Ctx,
     header: &mut ResponseHeader,
 ) -> Result<(), Refusal> {
-    cors::insert_listed(settings, request.headers.get(header::ORIGIN), header).map_err(Refusal::from)?;
+    cors::insert_listed(settings, request.headers.get(header::ORIGIN), header)?;
     header.insert_header("x-corr-id", ctx.corr_id.clone()).map_err(Refusal::from)
 }
 
-/// What every answer carries that is not an object's: security headers, CORS, the request's id.
-pub fn common(settings: &Settings, session: &Session, ctx: &Ctx, header: &mut ResponseHeader) -> Result<()> {
-    ready::security(header)?;
-    if cors::open(settings) {
-        cors::insert_open(header)?;
-    }
-    cors::insert_listed(settings, session.req_header().headers.get(header::ORIGIN), header)?;
-    header.insert_header("x-corr-id", ctx.corr_id.clone())
+/// Send a small answer that is not an object: what every answer carries is added to `header`; HEAD gets no body.
+pub async fn small(
+    settings: &Settings,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    mut header: ResponseHeader,
+    body: Bytes,
+) -> Result<()> {
+    ready::constant(settings, &mut header)?;
+    cors::insert_listed(settings, session.req_header().headers.get(header::ORIGIN), &mut header)?;
+    header.insert_header("x-corr-id", ctx.corr_id.clone())?;
+    ctx.status = header.status.as_u16();
+    session.write_response_header(Box::new(header), false).await?;
+    let body = if ctx.method == Method::Head { Bytes::new() } else { body };
+    session.write_response_body(Some(body), true).await
 }
 
 /// Answer a load balancer. On the public listener only whether, not why.
@@ -245,9 +252,5 @@ pub async fn probe(settings: &Settings, session: &mut Session, ctx: &mut Ctx, pr
     if !ready {
         header.insert_header(header::RETRY_AFTER, fail::retry_after())?;
     }
-    common(settings, session, ctx, &mut header)?;
-    ctx.status = status.as_u16();
-    session.write_response_header(Box::new(header), false).await?;
-    let body = if ctx.method == Method::Head { Bytes::new() } else { Bytes::from_static(body.as_bytes()) };
-    session.write_response_body(Some(body), true).await
+    small(settings, session, ctx, header, Bytes::from_static(body.as_bytes())).await
 }

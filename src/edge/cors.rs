@@ -50,8 +50,5 @@ pub async fn options(settings: &Settings, session: &mut Session, ctx: &mut Ctx) 
         header.insert_header(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"))?;
     }
     header.insert_header("cache-status", HeaderValue::from_static("svc-edge; detail=options"))?;
-    answer::common(settings, session, ctx, &mut header)?;
-    ctx.status = StatusCode::NO_CONTENT.as_u16();
-    session.write_response_header(Box::new(header), true).await?;
-    session.write_response_body(None, true).await
+    answer::small(settings, session, ctx, header, bytes::Bytes::new()).await
 }

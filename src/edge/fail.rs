@@ -8,7 +8,7 @@ use pingora::proxy::Session;
 use super::ctx::{Ctx, next_random};
 use super::settings::Settings;
 use super::{answer, cors};
-use crate::observe::metrics::{Method, RANGE_REQUESTS, REJECTED, RangeResult, Reason};
+use crate::observe::metrics::{RANGE_REQUESTS, REJECTED, RangeResult, Reason};
 use crate::rules::asset_key::KeyError;
 use crate::rules::problem;
 use crate::store::StoreError;
@@ -153,9 +153,5 @@ pub async fn refuse(settings: &Settings, session: &mut Session, ctx: &mut Ctx, r
         RANGE_REQUESTS.inc(RangeResult::Unsatisfiable);
         header.insert_header(header::CONTENT_RANGE, crate::rules::range::unsatisfied(len))?;
     }
-    answer::common(settings, session, ctx, &mut header)?;
-    ctx.status = status.as_u16();
-    session.write_response_header(Box::new(header), false).await?;
-    let body = if ctx.method == Method::Head { bytes::Bytes::new() } else { body.into() };
-    session.write_response_body(Some(body), true).await
+    answer::small(settings, session, ctx, header, body.into()).await
 }

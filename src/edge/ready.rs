@@ -164,18 +164,15 @@ fn shared(settings: &Settings, header: &mut ResponseHeader, presentation: &Prese
         HitKind::Cas => "svc-edge; hit; detail=cas",
     };
     header.insert_header("cache-status", HeaderValue::from_static(status))?;
-    security(header)?;
-    if cors::open(settings) {
-        cors::insert_open(header)?;
-    }
-    Ok(())
+    constant(settings, header)
 }
 
-/// The headers that keep a browser from guessing.
-pub fn security(header: &mut ResponseHeader) -> Result<()> {
+/// What every answer carries, whatever it answers: the headers that keep a browser from guessing, and CORS where it is the same for all.
+pub fn constant(settings: &Settings, header: &mut ResponseHeader) -> Result<()> {
     header.insert_header(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))?;
     header.insert_header(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"))?;
-    header.insert_header("cross-origin-resource-policy", HeaderValue::from_static("cross-origin"))
+    header.insert_header("cross-origin-resource-policy", HeaderValue::from_static("cross-origin"))?;
+    if cors::open(settings) { cors::insert_open(header) } else { Ok(()) }
 }
 
 fn bad_header() -> Box<pingora::Error> {
