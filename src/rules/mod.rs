@@ -1,10 +1,13 @@
 //! Pure rules: no I/O, no clock (`now` is passed in), no tokio, no pingora.
 
 pub mod asset_key;
+pub mod cache_status;
+pub mod caching;
 pub mod corr_id;
 pub mod date;
 pub mod encoding;
 pub mod etag;
+pub mod header;
 pub mod host;
 pub mod media_type;
 pub mod multipart;
@@ -15,3 +18,4 @@ pub mod repr_digest;
 pub mod structured;
 pub mod tile;
 pub mod tilejson;
+pub mod via;
