@@ -20,7 +20,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, Method};
 
-pub use directives::RequestDirectives;
+pub use directives::{RequestDirectives, no_transform};
 pub use freshness::Freshness;
 pub use invalidate::{invalidated, invalidates};
 pub use serve::{Serve, is_error, serve, stale_if_error};
@@ -54,6 +54,8 @@ pub struct Exchange<'a> {
     pub method: &'a Method,
     /// The fields of the client's request; empty where no client asked.
     pub request: &'a HeaderMap,
+    /// What they say about caching; [`RequestDirectives::none`] where the conf does not listen.
+    pub directives: RequestDirectives,
     /// Names of the client's fields that the origin was shown. No other field can have selected the answer.
     pub forwarded: &'a [HeaderName],
     /// The status of the answer.

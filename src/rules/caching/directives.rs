@@ -88,6 +88,13 @@ impl RequestDirectives {
     }
 }
 
+/// Whether nobody on the way may change the content of a message with these fields, its coding included
+/// (RFC 9111 §5.2.2.6, RFC 9110 §7.7). That is no matter of caching, so `CDN-Cache-Control` does not take it back.
+pub fn no_transform(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(CACHE_CONTROL).iter();
+    lines.any(|line| Directives::new(line.as_bytes()).any(|directive| directive.is(b"no-transform")))
+}
+
 fn stricter(known: Option<u32>, new: Option<u32>, pick: fn(u32, u32) -> u32) -> Option<u32> {
     match (known, new) {
         (Some(known), Some(new)) => Some(pick(known, new)),

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use super::{CachingConf, Exchange, Freshness, StoredAnswer, Why, storable};
+use super::{CachingConf, Exchange, Freshness, RequestDirectives, StoredAnswer, Why, storable};
 
 pub const CONF: CachingConf = CachingConf {
     default_ttl: Duration::from_secs(3600),
@@ -46,6 +46,7 @@ pub fn store_with(conf: &CachingConf, status: u16, request: &str, response: &str
     let exchange = Exchange {
         method: &Method::GET,
         request: &headers(request),
+        directives: RequestDirectives::of(&headers(request)),
         forwarded: &FORWARDED,
         status,
         response: &headers(response),

@@ -4,7 +4,7 @@ use http::Method;
 use http::header::{AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, VARY};
 use http::header::{AUTHORIZATION, CACHE_CONTROL, ETAG, EXPIRES, HeaderMap, HeaderName, LAST_MODIFIED, SET_COOKIE};
 
-use super::directives::{RequestDirectives, ResponseDirectives, Scope};
+use super::directives::{ResponseDirectives, Scope};
 use super::freshness::{is_heuristically_cacheable, lifetime};
 use super::stored::StoredAnswer;
 use super::{CachingConf, Exchange, vary};
@@ -102,7 +102,7 @@ pub(super) fn judge(exchange: &Exchange<'_>, status: u16, fields: &HeaderMap, co
     } else if directives.no_store {
         return Err(Why::NoStore);
     }
-    if RequestDirectives::of(exchange.request).no_store {
+    if exchange.directives.no_store {
         return Err(Why::RequestNoStore);
     }
     if directives.private == Scope::Whole {

@@ -186,6 +186,14 @@ fn a_cdn_cache_control_that_is_empty_or_invalid_does_not_count() {
 }
 
 #[test]
+fn no_transform_holds_whatever_a_targeted_field_says() {
+    assert!(no_transform(&headers("cache-control: max-age=60, No-Transform")));
+    assert!(no_transform(&headers("cdn-cache-control: max-age=60\ncache-control: no-transform=x")));
+    assert!(!no_transform(&headers("cache-control: a=\"no-transform\"")));
+    assert!(!no_transform(&HeaderMap::new()));
+}
+
+#[test]
 fn a_request_says_what_it_wants_in_a_few_numbers() {
     let none = RequestDirectives::none();
     let table = [

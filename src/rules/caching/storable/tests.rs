@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::*;
+use crate::rules::caching::RequestDirectives;
 use crate::rules::caching::fixture::{CONF, FORWARDED, after, date, headers, store, store_with};
 
 /// Whether a 200 is stored, and why not.
@@ -18,6 +19,7 @@ fn only_answers_to_get_are_stored() {
         let exchange = Exchange {
             method: &Method::from_bytes(method.as_bytes()).unwrap(),
             request: &HeaderMap::new(),
+            directives: RequestDirectives::none(),
             forwarded: &FORWARDED,
             status: 200,
             response: &headers("cache-control: max-age=60"),
@@ -179,4 +181,19 @@ fn reasons_are_tokens_and_no_two_are_alike() {
     let words: std::collections::BTreeSet<_> = all.into_iter().map(Why::as_str).collect();
     assert_eq!(words.len(), all.len());
     assert!(words.iter().all(|word| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')));
+}
+
+#[test]
+fn no_store_of_a_request_that_the_conf_does_not_listen_to_is_not_obeyed() {
+    let exchange = Exchange {
+        method: &Method::GET,
+        request: &headers("cache-control: no-store"),
+        directives: RequestDirectives::none(),
+        forwarded: &FORWARDED,
+        status: 200,
+        response: &headers("cache-control: max-age=60"),
+        request_time: after(0),
+        response_time: after(0),
+    };
+    assert!(storable(&exchange, &CONF).is_ok());
 }

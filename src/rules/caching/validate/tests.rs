@@ -3,8 +3,8 @@
 use http::header::DATE;
 
 use super::*;
-use crate::rules::caching::Freshness;
 use crate::rules::caching::fixture::{CONF, FORWARDED, after, date, headers, store_with};
+use crate::rules::caching::{Freshness, RequestDirectives};
 use http::Method;
 
 /// An answer as it stands in the store.
@@ -18,6 +18,7 @@ fn freshened_for(stored: &StoredAnswer, request: &str, not_modified: &str) -> Fr
     let exchange = Exchange {
         method: &Method::GET,
         request: &headers(request),
+        directives: RequestDirectives::of(&headers(request)),
         forwarded: &FORWARDED,
         status: 304,
         response: &headers(not_modified),
