@@ -1,5 +1,6 @@
 //! Pure rules: no I/O, no clock (`now` is passed in), no tokio, no pingora.
 
+pub mod allow;
 pub mod asset_key;
 pub mod cache_status;
 pub mod caching;
