@@ -10,6 +10,7 @@ pub mod encoding;
 pub mod etag;
 pub mod header;
 pub mod host;
+pub mod lock;
 pub mod media_type;
 pub mod multipart;
 pub mod precondition;
