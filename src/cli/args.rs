@@ -18,7 +18,7 @@ pub struct ConfArgs {
     /// Address of /metrics, /version and the probes; `off` is none [default: 127.0.0.1:9090]
     #[arg(long, value_name = "ADDRESS")]
     pub metrics: Option<String>,
-    /// Where misses go: `offline` is nowhere [default: offline]
+    /// Where misses go: `offline` is nowhere, `live` to the origins of the conf [default: offline]
     #[arg(long, value_name = "MODE")]
     pub mode: Option<String>,
     /// Pack to serve, `PATH` or `NAME=PATH`; may be repeated; replaces the packs of the conf

@@ -1,9 +1,10 @@
-//! `svc-edge cas …`: import, list, stat, verify, gc and purge, safe beside a running server.
+//! `svc-edge cas …`: import, list, stat, lock, verify, gc and purge, safe beside a running server.
 //!
-//! Each prints for people, or with `--json` one JSON document (`list`: one object a line) for machines. Results go to stdout,
+//! Each prints for people, or with `--json` one JSON document (`list` and `lock`: one object a line) for machines. Results go to stdout,
 //! faults and progress to stderr.
 
-mod print;
+mod lock;
+pub(super) mod print;
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;
@@ -63,6 +64,19 @@ pub enum CasCommand {
     },
     /// Print sizes, counts and ages
     Stat {
+        /// Which store, how to print.
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Print a line a path, with the hash of what is stored there: the file of `edge.cas.lock`
+    #[command(after_help = "\
+Examples:
+  svc-edge cas lock --conf F > assets.lock       pin all that is stored
+  svc-edge cas lock --prefix fonts --cas-dir D   see what would be pinned below fonts/")]
+    Lock {
+        /// The objects below P only
+        #[arg(long, value_name = "P", default_value = "")]
+        prefix: String,
         /// Which store, how to print.
         #[command(flatten)]
         common: Common,
@@ -151,6 +165,7 @@ fn execute(command: &CasCommand, resolve: &dyn Fn(&CasTarget) -> Result<CasConf,
         CasCommand::Import { common, .. }
         | CasCommand::List { common }
         | CasCommand::Stat { common }
+        | CasCommand::Lock { common, .. }
         | CasCommand::Verify { common, .. }
         | CasCommand::Gc { common }
         | CasCommand::Purge { common, .. } => common,
@@ -169,6 +184,7 @@ fn execute(command: &CasCommand, resolve: &dyn Fn(&CasTarget) -> Result<CasConf,
         CasCommand::Import { dir, prefix, .. } => import(&cas, dir, prefix, common.json, &mut out),
         CasCommand::List { .. } => list(&cas, common.json, &mut out),
         CasCommand::Stat { .. } => stat(&cas, common.json, &mut out),
+        CasCommand::Lock { prefix, .. } => lock::lock(&cas, prefix, common.json, &mut out),
         CasCommand::Verify { quarantine, .. } => verify(&cas, *quarantine, common.json, &mut out),
         CasCommand::Gc { .. } => gc(&cas, common.json, &mut out),
         CasCommand::Purge { path, prefix, .. } => {

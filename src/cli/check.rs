@@ -11,8 +11,9 @@ use rustix::fs::{Access, access};
 use rustix::process::geteuid;
 
 use super::args::ConfArgs;
+use super::cas::print::count;
 use super::{conf_errors, fault, print};
-use crate::conf::{CasBacking, Conf, PackConf};
+use crate::conf::{CasBacking, Conf, OriginConf, PackConf};
 use crate::store::pack::Pack;
 
 /// Make the conf and check what it names.
@@ -47,7 +48,20 @@ pub(super) fn checked(conf: &Conf) -> ExitCode {
     if conf.edge.cas.store == CasBacking::Disk {
         let _ = writeln!(out, "cas ok: {}", conf.edge.cas.dir.display());
     }
+    if let Some(pins) = &conf.edge.pins {
+        let _ = writeln!(out, "lock ok: {} pins {}", pins.file.display(), count(pins.hashes.len() as u64, "path"));
+    }
+    for origin in &conf.edge.origins {
+        let _ = writeln!(out, "{}", origin_line(origin));
+    }
     print(out.as_bytes())
+}
+
+/// Where an origin is, and what it answers for. What it gets besides may be secret.
+fn origin_line(origin: &OriginConf) -> String {
+    let prefix = if origin.prefix.is_empty() { "every path" } else { &origin.prefix };
+    let urls: Vec<_> = origin.urls.iter().map(ToString::to_string).collect();
+    format!("origin {prefix} -> {}", urls.join(", "))
 }
 
 /// What is wrong with the stores that a conf names, one line a fault.

@@ -59,7 +59,7 @@ enum Command {
     /// Look into packs: inspect, verify
     #[command(subcommand)]
     Pack(pack::PackCommand),
-    /// Work on the content-addressed store: import, list, stat, verify, gc, purge
+    /// Work on the content-addressed store: import, list, stat, lock, verify, gc, purge
     #[command(subcommand)]
     Cas(cas::CasCommand),
     /// Print the completions of a shell

@@ -10,7 +10,7 @@ use super::value::{Choice, number, size};
 pub enum CasBacking {
     /// Files below `dir`.
     Disk,
-    /// Sealed memfds: nothing survives the process. Only tests fill one in this version.
+    /// Sealed memfds: nothing survives the process.
     Memory,
 }
 
@@ -44,20 +44,28 @@ impl Choice for CasBacking {
     const ALL: &'static [(&'static str, CasBacking)] = &[("disk", CasBacking::Disk), ("memory", CasBacking::Memory)];
 }
 
-/// Read the section.
+impl Choice for Durability {
+    const ALL: &'static [(&'static str, Durability)] = &[("verify", Durability::Verify), ("fsync", Durability::Fsync)];
+}
+
+/// Read the section, but for the lock file, which is no business of the store's.
 pub(super) fn parse(r: &mut Reader) -> Option<CasConf> {
     let dir = r.path("edge.cas.dir");
     let max_bytes = r.get("edge.cas.max_bytes", size);
     let max_objects = r.get("edge.cas.max_objects", number);
     let memory_bytes = r.get("edge.cas.memory_bytes", size);
     let store = r.choice("edge.cas.store");
+    let durability = r.choice("edge.cas.durability");
+    if (store, durability) == (Some(CasBacking::Memory), Some(Durability::Fsync)) {
+        let what = "is `fsync`, and `edge.cas.store` is `memory`, which has nothing to sync; allowed: `verify`";
+        r.contradiction("edge.cas.durability", what);
+    }
     Some(CasConf {
         dir: dir?,
         max_bytes: max_bytes?,
         max_objects: max_objects?,
         memory_bytes: memory_bytes?,
         store: store?,
-        // Only imports write in this version, so there is nothing to choose.
-        durability: Durability::Verify,
+        durability: durability?,
     })
 }

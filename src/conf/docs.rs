@@ -12,6 +12,9 @@ const SAMPLE_PACKS: [(&str, &str); 3] = [
     ("testing/data/raster.pmtiles", "raster"),
 ];
 
+/// Prefix and URL of the origin that the sample conf shows.
+const SAMPLE_ORIGIN: (&str, &str) = ("fonts/", "https://fonts.example/s/");
+
 const PREFACE: &str = "\
 <!-- Written by `svc-edge docs conf` from src/conf/table.rs. -->
 # Conf
@@ -26,7 +29,11 @@ exits with 2.
   makes for a service named `svc-edge`.
 - Relative paths are relative to the directory that svc-edge is started in, wherever the file is.
 - Sizes: `KiB`, `MiB`, `GiB` are powers of 1024, `KB`, `MB`, `GB` of 1000; a plain number is bytes. Durations: `50ms`, `5s`, `1h 30m`.
-- `edge.packs` in a variable takes `PATH` or `NAME=PATH`, as `--pack` does, or maps in brackets.
+- `edge.packs` in a variable takes `PATH` or `NAME=PATH`, as `--pack` does, or maps in brackets; `edge.origins` takes maps in brackets.
+- A secret stands as `{env: NAME}` or `{file: PATH}`. It is read once, at the start, and no error, log or command prints it. A
+  newline at the end of the file is no part of it; a variable's name may not begin with `SVC_EDGE_`.
+- An origin's `url` replaces its `prefix`: with `prefix: fonts/` and `url: https://fonts.example/s/`, a miss of `fonts/a b.pbf` asks
+  fonts.example for `/s/a%20b.pbf`.
 - A section whose keys are all left out, or that is empty, has its defaults.
 
 `conf/svc-edge.yaml` shows every key at its default.
@@ -50,21 +57,27 @@ pub fn page() -> String {
     page
 }
 
-/// The text of `conf/svc-edge.yaml`: each key at its default, but for the packs, which are the samples.
+/// The text of `conf/svc-edge.yaml`: each key at its default, but for the packs, which are the samples; and an origin in comments.
 pub fn sample() -> String {
     let mut out = String::from(
         "# Every key at its default, with the sample packs. Written by `svc-edge docs sample`; see docs/conf.md.\n",
     );
-    for section in SECTIONS.iter().filter(|section| section.path != "edge.packs[]") {
+    for section in SECTIONS.iter().filter(|section| !section.path.ends_with("[]")) {
         open_section(&mut out, section);
         for key in KEYS.iter().filter(|key| key.section() == section.path) {
             let indent = indent_of(section.path);
             comment(&mut out, &indent, key.help);
-            if matches!(key.kind, Kind::Packs) {
-                let _ = writeln!(out, "{indent}{}:", key.name());
-                sample_packs(&mut out, &indent);
-            } else {
-                let _ = writeln!(out, "{indent}{}: {}", key.name(), key.default);
+            match key.kind {
+                Kind::Packs => {
+                    let _ = writeln!(out, "{indent}{}:", key.name());
+                    sample_packs(&mut out, &indent);
+                }
+                _ => {
+                    let _ = writeln!(out, "{indent}{}: {}", key.name(), key.default);
+                }
+            }
+            if matches!(key.kind, Kind::Origins) {
+                sample_origin(&mut out, &indent);
             }
         }
     }
@@ -95,6 +108,21 @@ fn sample_packs(out: &mut String, indent: &str) {
                 let _ = writeln!(out, "{indent}    {}: {value}", key.name());
             }
         }
+    }
+}
+
+/// An origin, every key at its default but for the two that say which it is. It is commented out, as a server is offline until
+/// it is told otherwise: `#` alone stands before what is conf, `# ` before what is said of it.
+fn sample_origin(out: &mut String, indent: &str) {
+    comment(out, &format!("{indent}  "), "An origin; with one, `[]` above goes away:");
+    for (index, key) in KEYS.iter().filter(|key| key.section() == "edge.origins[]").enumerate() {
+        let value = match key.name() {
+            "prefix" => SAMPLE_ORIGIN.0,
+            "url" => SAMPLE_ORIGIN.1,
+            _ => key.default,
+        };
+        comment(out, &format!("{indent}  "), key.help);
+        let _ = writeln!(out, "{indent}  #{} {}: {value}", if index == 0 { "-" } else { " " }, key.name());
     }
 }
 

@@ -1,12 +1,14 @@
 //! `edge`: where assets and metrics are served, and the sections below it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::read::Reader;
 use super::url::base_url;
-use super::value::{Choice, Converted, Wrong, address, choice, text};
+use super::value::{Choice, Converted, address, text};
 use super::yaml::Node;
-use super::{CasConf, HttpConf, IngressConf, LogConf, PackConf, cas, http, ingress, kind, log, packs};
+use super::{AdminConf, CasConf, FillConf, HttpConf, IngressConf, LogConf, OriginConf, PackConf, Pins};
+use super::{admin, cas, fill, http, ingress, kind, log, origins, packs, pins};
 
 /// Everything below `edge`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,12 +23,20 @@ pub struct Edge {
     pub public_url: Option<String>,
     /// Packs, no two of one name.
     pub packs: Vec<PackConf>,
+    /// Where misses go in live mode, no two of one prefix.
+    pub origins: Vec<OriginConf>,
     /// The content-addressed store.
     pub cas: CasConf,
+    /// What paths must be, from the lock file.
+    pub pins: Option<Arc<Pins>>,
+    /// What a fetch from an origin may cost.
+    pub fill: FillConf,
     /// What a client may cost.
     pub ingress: IngressConf,
     /// How answers look.
     pub http: HttpConf,
+    /// What the admin listener lets do.
+    pub admin: AdminConf,
     /// What is logged.
     pub log: LogConf,
 }
@@ -36,39 +46,76 @@ pub struct Edge {
 pub enum Mode {
     /// Nowhere: no packet leaves the machine.
     Offline,
+    /// To the origin of the longest matching prefix.
+    Live,
 }
 
 impl Edge {
     /// What is allowed and hardly meant, one sentence each without a full stop.
     pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
         let nameless = self.public_url.is_none() && self.http.hosts.is_empty() && !self.packs.is_empty();
-        let unspecified = self.bind.iter().find(|address| nameless && address.ip().is_unspecified());
-        let warn = |address: &SocketAddr| {
-            format!(
+        if let Some(address) = self.bind.iter().find(|address| nameless && address.ip().is_unspecified()) {
+            warnings.push(format!(
                 "edge.bind is {address}, which names no host for the URLs in TileJSON; set edge.public_url or edge.http.hosts"
-            )
-        };
-        unspecified.map(warn).into_iter().collect()
+            ));
+        }
+        match self.mode {
+            Mode::Live if self.origins.is_empty() => {
+                warnings.push("edge.mode is live, and without edge.origins every miss is a 404".into());
+            }
+            Mode::Offline if !self.origins.is_empty() => {
+                warnings
+                    .push("edge.mode is offline, so edge.origins is ignored; set it to live, or leave them out".into());
+            }
+            Mode::Live if self.fill.max_object_bytes > self.cas.max_bytes => warnings.push(
+                "edge.fill.max_object_bytes is more than edge.cas.max_bytes, so the largest objects are never stored"
+                    .into(),
+            ),
+            _ => {}
+        }
+        self.origins.iter().for_each(|origin| warn_of(origin, &mut warnings));
+        warnings
+    }
+}
+
+/// What is hardly meant with an origin.
+fn warn_of(origin: &OriginConf, warnings: &mut Vec<String>) {
+    for url in &origin.urls {
+        if !url.path.ends_with('/') {
+            let became = url.target("name", None);
+            warnings.push(format!("{url} has no slash at its end, so that {}name is {became} there", origin.prefix));
+        }
+        if !url.https && !origin.headers.is_empty() && !origin.allow_private {
+            warnings.push(format!("{url} is no https URL, so the origin's headers are sent in clear text"));
+        }
     }
 }
 
 impl Choice for Mode {
-    const ALL: &'static [(&'static str, Mode)] = &[("offline", Mode::Offline)];
+    const ALL: &'static [(&'static str, Mode)] = &[("offline", Mode::Offline), ("live", Mode::Live)];
 }
 
 /// Read the section.
 pub(super) fn parse(r: &mut Reader) -> Option<Edge> {
     let bind = r.list("edge.bind", address);
     let metrics = r.optional("edge.metrics", metrics).map(Option::flatten);
-    let mode = r.get("edge.mode", mode);
+    let mode = r.choice("edge.mode");
     let public_url = r.optional("edge.public_url", base_url);
     if let Some(bind) = &bind {
         check_bind(r, bind, metrics.flatten());
     }
     let packs = packs::parse(r);
+    let origins = origins::parse(r);
     let cas = cas::parse(r);
+    let pins = pins::parse(r);
+    let fill = fill::parse(r);
     let ingress = ingress::parse(r);
     let http = http::parse(r);
+    let admin = admin::parse(r);
+    if metrics == Some(None) && admin.as_ref().is_some_and(|admin| admin.token.is_some()) {
+        r.contradiction("edge.admin.token", "is set, and `edge.metrics` is not; allowed: both, or none");
+    }
     let log = log::parse(r);
     Some(Edge {
         bind: bind?,
@@ -76,9 +123,13 @@ pub(super) fn parse(r: &mut Reader) -> Option<Edge> {
         mode: mode?,
         public_url: public_url?,
         packs: packs?,
+        origins: origins?,
         cas: cas?,
+        pins: pins?,
+        fill: fill?,
         ingress: ingress?,
         http: http?,
+        admin: admin?,
         log: log?,
     })
 }
@@ -103,12 +154,5 @@ fn metrics(kind: &kind::Kind, node: &Node) -> Converted<Option<SocketAddr>> {
     match text(kind, node)? {
         "off" => Ok(None),
         _ => address(kind, node).map(Some),
-    }
-}
-
-fn mode(kind: &kind::Kind, node: &Node) -> Converted<Mode> {
-    match text(kind, node)? {
-        "live" => Err(Wrong::new(node, "live mode is not in this version of svc-edge; use `offline`")),
-        _ => choice(kind, node),
     }
 }

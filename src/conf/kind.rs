@@ -36,6 +36,22 @@ pub enum Kind {
     OneOrList(&'static Kind),
     /// Packs: maps with the keys below `edge.packs[]`.
     Packs,
+    /// Origins: maps with the keys below `edge.origins[]`.
+    Origins,
+    /// The beginning of paths that an origin answers for.
+    Prefix,
+    /// The URL of an origin.
+    OriginUrl,
+    /// The name of a request header field that is passed on to an origin (RFC 9110 §5.1).
+    FieldName,
+    /// Request header fields with their values.
+    Headers,
+    /// A token (RFC 9110 §5.6.2).
+    Token,
+    /// A URL or a mail address by which people are reached.
+    Contact,
+    /// A secret, which does not stand in the conf itself.
+    Secret,
     /// Or `null`.
     OrNull(&'static Kind),
 }
@@ -44,10 +60,29 @@ impl Kind {
     /// Whether an environment variable may hold several of it.
     pub(super) fn is_list(&self) -> bool {
         match self {
-            Kind::List(_) | Kind::OneOrList(_) | Kind::Packs => true,
+            Kind::List(_) | Kind::OneOrList(_) | Kind::Packs | Kind::Origins => true,
             Kind::OrNull(kind) => kind.is_list(),
             _ => false,
         }
+    }
+
+    /// Whether an environment variable may hold it as a map in braces.
+    pub(super) fn is_map(&self) -> bool {
+        matches!(self.inner(), Kind::Secret)
+    }
+
+    /// The section of its items, where they are maps.
+    pub(super) fn items(&self) -> Option<&'static str> {
+        match self {
+            Kind::Packs => Some("edge.packs[]"),
+            Kind::Origins => Some("edge.origins[]"),
+            _ => None,
+        }
+    }
+
+    /// Whether a value of it may hold a secret, which no error may repeat.
+    pub(super) fn holds_secrets(&self) -> bool {
+        matches!(self.inner(), Kind::Secret | Kind::Origins)
     }
 
     /// The kind without its `null`.
@@ -95,6 +130,16 @@ impl fmt::Display for Kind {
             Kind::List(kind) => write!(f, "a list; each {kind}"),
             Kind::OneOrList(kind) => write!(f, "{kind}; one, or a list"),
             Kind::Packs => f.write_str("a list; each a map with a `path`"),
+            Kind::Origins => f.write_str("a list; each a map with a `url`"),
+            Kind::Prefix => f.write_str("the beginning of a path with a slash at its end, or `\"\"` for every path"),
+            Kind::OriginUrl => f.write_str("an http or https URL without user, query and fragment"),
+            Kind::FieldName => f.write_str("the name of a header field that selects a representation"),
+            Kind::Headers => {
+                f.write_str("a map of names of header fields to values: a text, `{env: NAME}` or `{file: PATH}`")
+            }
+            Kind::Token => f.write_str("1–64 of the characters of a token, such as `edge-fra1`"),
+            Kind::Contact => f.write_str("an http or https URL, or a mail address"),
+            Kind::Secret => f.write_str("`{env: NAME}` or `{file: PATH}`, with 16 or more of visible ASCII there"),
             Kind::OrNull(kind) => write!(f, "{kind}; or `null`"),
         }
     }

@@ -26,6 +26,8 @@ pub(super) struct Given {
 #[derive(Debug, Default)]
 pub(super) struct Layers {
     pub values: BTreeMap<&'static str, Given>,
+    /// Variables that are no keys, for those that the conf names; `None` where one is not UTF-8.
+    pub variables: BTreeMap<String, Option<String>>,
     pub errors: ConfErrors,
 }
 
@@ -47,7 +49,10 @@ impl Layers {
     pub(super) fn environment(&mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) {
         for (name, value) in variables {
             let name = name.to_string_lossy();
-            let Some(rest) = name.strip_prefix(PREFIX) else { continue };
+            let Some(rest) = name.strip_prefix(PREFIX) else {
+                self.variables.insert(name.into_owned(), value.to_str().map(str::to_owned));
+                continue;
+            };
             if name == CONF_VARIABLE || is_service_link(rest, &value.to_string_lossy()) {
                 continue;
             }
@@ -102,7 +107,7 @@ impl Layers {
                 if entry.node.value == Value::Null {
                     entry.node.mark = entry.mark;
                 }
-                self.packs(&key.kind, &entry.node, source);
+                self.items(&key.kind, &entry.node, source);
                 self.values.insert(key.path, Given { node: entry.node, source: source.clone() });
             }
             Known::Later => self.errors.push((source.clone(), entry.mark), later(&path)),
@@ -110,17 +115,17 @@ impl Layers {
         }
     }
 
-    /// Check the keys of packs; their values stay where they are.
-    fn packs(&mut self, kind: &Kind, node: &Node, source: &Source) {
-        let (Kind::Packs, Value::List(items)) = (kind, &node.value) else { return };
+    /// Check the keys of packs and origins; their values stay where they are.
+    fn items(&mut self, kind: &Kind, node: &Node, source: &Source) {
+        let (Some(section), Value::List(items)) = (kind.items(), &node.value) else { return };
         for item in items {
             let Value::Map(entries) = &item.value else { continue };
             for entry in entries {
                 if self.errors.is_full() {
                     return;
                 }
-                if !matches!(look_up(&join("edge.packs[]", &entry.key)), Known::Key(_)) {
-                    self.unknown("edge.packs[]", &entry.key, (source.clone(), entry.mark));
+                if !matches!(look_up(&join(section, &entry.key)), Known::Key(_)) {
+                    self.unknown(section, &entry.key, (source.clone(), entry.mark));
                 }
             }
         }
@@ -143,7 +148,7 @@ impl Layers {
             }
             Known::Key(key) => match several(&key.kind, value) {
                 Ok(node) => {
-                    self.packs(&key.kind, &node, &place.0);
+                    self.items(&key.kind, &node, &place.0);
                     self.values.insert(key.path, Given { node, source: place.0 });
                 }
                 Err(what) => self.errors.push(place, what),
@@ -174,18 +179,24 @@ fn later(path: &str) -> String {
     format!("`{}` is not in this version of svc-edge; allowed: to leave it out", echo(path))
 }
 
-/// The node that a variable's text stands for. Lists are YAML when they stand in brackets, else separated by commas.
+/// The node that a variable's text stands for. Lists are YAML when they stand in brackets, else separated by commas; a map is
+/// YAML in braces.
 fn several(kind: &Kind, text: &str) -> Result<Node, String> {
-    if !kind.is_list() {
-        return Ok(Node::plain(Mark::default(), text));
-    }
-    if text.starts_with('[') && text.ends_with(']') {
+    let inside = |open, close| text.starts_with(open) && text.ends_with(close);
+    if kind.is_list() && inside('[', ']') || kind.is_map() && inside('{', '}') {
         return yaml::parse(text.as_bytes()).map_err(|faults| {
             let what: Vec<_> = faults.iter().map(|fault| echo(&fault.what)).collect();
-            format!("`{}` is no YAML list ({})", echo(text), what.join("; "))
+            // What may hold a secret is not repeated.
+            let given = if kind.holds_secrets() { "the value".to_owned() } else { format!("`{}`", echo(text)) };
+            let what = what.join("; ");
+            if kind.is_list() {
+                format!("{given} is no YAML list ({what})")
+            } else {
+                format!("{given} is no YAML ({what})")
+            }
         });
     }
-    Ok(Node::list(text.split(',').map(str::trim)))
+    if kind.is_list() { Ok(Node::list(text.split(',').map(str::trim))) } else { Ok(Node::plain(Mark::default(), text)) }
 }
 
 /// Whether Kubernetes made the variable: for a service named `svc-edge`, or `svc-edge-…`, it sets `SVC_EDGE_SERVICE_HOST`,

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::error::Source;
+use super::item::Item;
 use super::read::Reader;
 use super::table::key;
-use super::value::{self, Choice, Wrong, echo, field, is_pack_name, pack_name, string};
+use super::value::{Choice, Wrong, echo, field, is_pack_name, pack_name, string};
 use super::yaml::{Entry, Mark, Node, Value};
 
 /// How much of a pack is read before it is served.
@@ -111,22 +112,18 @@ fn from_text(r: &mut Reader, item: &Node, text: &str, source: &Source) -> Option
 }
 
 fn from_map(r: &mut Reader, item: &Node, entries: &[Entry], source: &Source) -> Option<(PackConf, Mark)> {
-    let mut fields = Fields { r, entries, source };
-    let path = match fields.entry("path") {
-        Some(_) => fields.get("path", string).flatten(),
-        None => fields.fail("path", Wrong::new(item, "is required and not here")),
-    };
-    let path = path.map(PathBuf::from);
-    let given = fields.get("name", pack_name);
-    let at = fields.entry("name").or(fields.entry("path")).map_or(item.mark, |entry| entry.node.mark);
+    let mut item = Item { r, section: "edge.packs[]", mark: item.mark, entries, source };
+    let path = item.required("path").and_then(|()| item.get("path", string)).map(PathBuf::from);
+    let given = item.optional("name", pack_name);
+    let at = item.entry("name").or(item.entry("path")).map_or(item.mark, |entry| entry.node.mark);
     let name = match (given, &path) {
         (Some(Some(name)), _) => Some(name),
-        (Some(None), Some(path)) => fields.stem(path, at),
+        (Some(None), Some(path)) => stem(&mut item, path, at),
         _ => None,
     };
-    let verify = fields.choice("verify", Verify::Header);
-    let missing_tile = fields.choice("missing_tile", MissingTile::Auto);
-    let cache_control = fields.get("cache_control", field);
+    let verify = item.choice("verify");
+    let missing_tile = item.choice("missing_tile");
+    let cache_control = item.optional("cache_control", field);
     let pack = PackConf {
         path: path?,
         name: name?,
@@ -137,51 +134,12 @@ fn from_map(r: &mut Reader, item: &Node, entries: &[Entry], source: &Source) -> 
     Some((pack, at))
 }
 
-/// Reads the keys of one pack.
-struct Fields<'a> {
-    r: &'a mut Reader,
-    entries: &'a [Entry],
-    source: &'a Source,
-}
-
-impl<'a> Fields<'a> {
-    fn entry(&self, name: &str) -> Option<&'a Entry> {
-        self.entries.iter().find(|entry| entry.key == name)
+/// The name of a pack that is given none.
+fn stem(item: &mut Item<'_>, path: &Path, at: Mark) -> Option<String> {
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy()).unwrap_or_default();
+    if is_pack_name(&stem) {
+        return Some(stem.into_owned());
     }
-
-    /// `Some(None)` where the key is absent, or `null` and may be.
-    fn get<T>(
-        &mut self,
-        name: &str,
-        convert: impl Fn(&super::Kind, &Node) -> value::Converted<T>,
-    ) -> Option<Option<T>> {
-        let key = key(&format!("edge.packs[].{name}"));
-        let Some(entry) = self.entry(name) else { return Some(None) };
-        let mut node = entry.node.clone();
-        if node.value == Value::Null {
-            node.mark = entry.mark;
-            if matches!(key.kind, super::Kind::OrNull(_)) {
-                return Some(None);
-            }
-        }
-        self.r.kept(key, self.source, convert(&key.kind, &node)).map(Some)
-    }
-
-    fn choice<T: Choice>(&mut self, name: &str, default: T) -> Option<T> {
-        self.get(name, value::choice).map(|value| value.unwrap_or(default))
-    }
-
-    fn stem(&mut self, path: &Path, at: Mark) -> Option<String> {
-        let stem = path.file_stem().map(|stem| stem.to_string_lossy()).unwrap_or_default();
-        if is_pack_name(&stem) {
-            return Some(stem.into_owned());
-        }
-        let what = format!("`{}`, from the file's name, is no name of a pack: give one", echo(&stem));
-        self.fail("name", Wrong { mark: at, what })
-    }
-
-    fn fail<T>(&mut self, name: &str, wrong: Wrong) -> Option<T> {
-        let key = key(&format!("edge.packs[].{name}"));
-        self.r.kept(key, self.source, Err(wrong))
-    }
+    let what = format!("`{}`, from the file's name, is no name of a pack: give one", echo(&stem));
+    item.fail("name", Wrong { mark: at, what })
 }

@@ -1,23 +1,33 @@
 //! Reads keys: the value that was given, else the table's default, converted and within its bounds.
 
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use super::error::{ConfErrors, Source};
 use super::kind::Kind;
 use super::layers::{Given, Layers};
+use super::outside::Outside;
 use super::table::{Key, key};
 use super::value::{self, Choice, Converted, Wrong};
-use super::yaml::{self, Node, Value};
+use super::yaml::{self, Mark, Node, Value};
 
 /// Hands each section its values. What is wrong is kept, so that one run finds as much as it can: a section reads all its keys
 /// before it gives up.
 pub(super) struct Reader {
     layers: Layers,
+    outside: Rc<Outside>,
 }
 
 impl Reader {
-    pub(super) fn new(layers: Layers) -> Reader {
-        Reader { layers }
+    /// `read` says whether what the conf names outside itself is read.
+    pub(super) fn new(mut layers: Layers, read: bool) -> Reader {
+        let outside = Rc::new(Outside { variables: std::mem::take(&mut layers.variables), read });
+        Reader { layers, outside }
+    }
+
+    /// What the conf may name outside itself.
+    pub(super) fn outside(&self) -> Rc<Outside> {
+        self.outside.clone()
     }
 
     /// A value of the conf, by `convert`.
@@ -43,6 +53,16 @@ impl Reader {
     pub(super) fn list<T>(&mut self, path: &str, convert: impl Fn(&Kind, &Node) -> Converted<T>) -> Option<Vec<T>> {
         let key = key(path);
         let given = self.given(key);
+        self.list_of(key, &given, convert)
+    }
+
+    /// As [`Reader::list`], of a node that was found.
+    pub(super) fn list_of<T>(
+        &mut self,
+        key: &Key,
+        given: &Given,
+        convert: impl Fn(&Kind, &Node) -> Converted<T>,
+    ) -> Option<Vec<T>> {
         let (items, kind): (&[Node], &Kind) = match (&given.node.value, &key.kind) {
             (Value::List(items), Kind::List(kind) | Kind::OneOrList(kind)) => (items, kind),
             (Value::Scalar(_), Kind::OneOrList(kind)) => (std::slice::from_ref(&given.node), kind),
@@ -68,6 +88,11 @@ impl Reader {
         self.get(path, value::size).map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
     }
 
+    /// A number of things. The table bounds it far below any `usize`.
+    pub(super) fn count(&mut self, path: &str) -> Option<usize> {
+        self.get(path, value::number).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
+    }
+
     /// A path. Relative ones stay so: they are relative to the directory that svc-edge is started in.
     pub(super) fn path(&mut self, path: &str) -> Option<PathBuf> {
         self.get(path, value::string).map(PathBuf::from)
@@ -88,14 +113,19 @@ impl Reader {
 
     pub(super) fn wrong(&mut self, key: &Key, source: &Source, wrong: Wrong) {
         let what = format!("`{}`: {}; allowed: {}", key.path, wrong.what, key.kind);
-        self.layers.errors.push((source.clone(), wrong.mark), what);
+        self.note(source, wrong.mark, what);
+    }
+
+    /// Note what is wrong at a place.
+    pub(super) fn note(&mut self, source: &Source, mark: Mark, what: String) {
+        self.layers.errors.push((source.clone(), mark), what);
     }
 
     /// Note that values contradict each other, at the place of `path`.
     pub(super) fn contradiction(&mut self, path: &str, what: &str) {
         let key = key(path);
         let given = self.given(key);
-        self.layers.errors.push((given.source.clone(), given.node.mark), format!("`{path}` {what}"));
+        self.note(&given.source, given.node.mark, format!("`{path}` {what}"));
     }
 
     /// Whether the value of `path` was given, and differs from its default.

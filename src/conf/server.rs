@@ -1,7 +1,9 @@
 //! The top level: Pingora's own keys, by Pingora's names, as plain values. `boot` makes Pingora's conf of them.
 
+use std::path::PathBuf;
 use std::thread::available_parallelism;
 
+use super::ca;
 use super::read::Reader;
 use super::value::{boolean, number};
 
@@ -26,19 +28,23 @@ pub struct ServerSection {
     pub grace_period_seconds: u64,
     /// How long the runtimes may then take to end, in seconds.
     pub graceful_shutdown_timeout_seconds: u64,
+    /// Trust anchors for origins, in PEM, each of them sound; `None` is the system's, which are sound where an https origin
+    /// needs them.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Read the section.
 pub(super) fn parse(r: &mut Reader) -> Option<ServerSection> {
-    let version = count(r, "version");
+    let version = r.count("version");
     let threads = r.optional("threads", number);
-    let listener_tasks_per_fd = count(r, "listener_tasks_per_fd");
+    let listener_tasks_per_fd = r.count("listener_tasks_per_fd");
     let work_stealing = r.get("work_stealing", boolean);
-    let max_blocking_threads = count(r, "max_blocking_threads");
+    let max_blocking_threads = r.count("max_blocking_threads");
     let blocking_threads_ttl_seconds = r.get("blocking_threads_ttl_seconds", number);
     let fast_timeout_to_tokio_threshold_seconds = r.optional("fast_timeout_to_tokio_threshold_seconds", number);
     let grace_period_seconds = r.get("grace_period_seconds", number);
     let graceful_shutdown_timeout_seconds = r.get("graceful_shutdown_timeout_seconds", number);
+    let ca_file = ca::file(r);
     Some(ServerSection {
         version: version?,
         threads: threads?.map_or_else(cores, to_usize),
@@ -49,16 +55,13 @@ pub(super) fn parse(r: &mut Reader) -> Option<ServerSection> {
         fast_timeout_to_tokio_threshold_seconds: fast_timeout_to_tokio_threshold_seconds?,
         grace_period_seconds: grace_period_seconds?,
         graceful_shutdown_timeout_seconds: graceful_shutdown_timeout_seconds?,
+        ca_file: ca_file?,
     })
 }
 
 /// The cores that the process may use; 1 where the system doesn't tell.
 fn cores() -> usize {
     available_parallelism().map_or(1, usize::from)
-}
-
-fn count(r: &mut Reader, path: &str) -> Option<usize> {
-    r.get(path, number).map(to_usize)
 }
 
 /// Bounds of the table keep every count far below any `usize`.

@@ -44,6 +44,8 @@ const fn ms(ms: u64) -> Duration {
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
+/// A Julian one, as humantime has it.
+const YEAR: Duration = Duration::from_secs(31_557_600);
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const TIB: u64 = 1 << 40;
@@ -76,13 +78,15 @@ keys! {
         "How long requests in flight may go on after a stop was asked for, in seconds.";
     "graceful_shutdown_timeout_seconds", Number(0, DAY_SECONDS), "5",
         "How long the runtimes may then take to end, in seconds.";
+    "ca_file", OrNull(&Path), "null",
+        "Trust anchors for https origins, in PEM; `null` is the system's, of the package `ca-certificates`.";
 
     "edge.bind", OneOrList(&Address), "127.0.0.1:8080",
         "Where assets are served; port 0 takes a free one.";
     "edge.metrics", OrNull(&Address), "127.0.0.1:9090",
         "Where `/metrics`, `/version` and the probes are served; `null` or `off` is nowhere.";
-    "edge.mode", Choice(&["offline"]), "offline",
-        "Where misses go: `offline` answers 404, and no packet leaves the machine.";
+    "edge.mode", Choice(&["offline", "live"]), "offline",
+        "Where misses go: `offline` answers 404, and no packet leaves the machine; `live` asks `edge.origins`.";
     "edge.public_url", OrNull(&Url), "null",
         "Base of the absolute URLs in TileJSON; `null` makes them from an allowed Host, else from the address that is listened on.";
     "edge.packs", Packs, "[]",
@@ -98,6 +102,33 @@ keys! {
     "edge.packs[].cache_control", OrNull(&Field), "null",
         "Cache-Control of its answers; `null` is `edge.http.cache_control`.";
 
+    "edge.origins", Origins, "[]",
+        "Where misses go in live mode: to the origin with the longest matching prefix, and to no other host.";
+    "edge.origins[].prefix", Prefix, "\"\"",
+        "The beginning of the paths that it answers for, as they follow `/edge/assets/`, no two alike; `\"\"` is every path.";
+    "edge.origins[].url", OneOrList(&OriginUrl), "",
+        "Where it is, in place of the prefix; several are tried in turn, each of them for the same bytes; required.";
+    "edge.origins[].allow_private", Bool, "false",
+        "Whether it may be this machine, or in a private, shared, link-local or unique local network.";
+    "edge.origins[].query", Choice(&["drop", "keep"]), "drop",
+        "What becomes of a query: `drop` ignores it, `keep` sends it and makes it a part of the key.";
+    "edge.origins[].pass", Bool, "false",
+        "Whether requests that can't be cached go straight through, with any method; else they are 405 or 403.";
+    "edge.origins[].default_ttl", Time(Duration::ZERO, YEAR), "1h",
+        "How long an answer is fresh that says nothing of it.";
+    "edge.origins[].negative_ttl", Time(Duration::ZERO, YEAR), "10s",
+        "How long a 404 or 410 is fresh that says nothing of it.";
+    "edge.origins[].stale_if_error", Time(Duration::ZERO, YEAR), "1d",
+        "How long a stale object may answer when the origin fails, where it doesn't say and doesn't forbid it.";
+    "edge.origins[].store_set_cookie", Bool, "false",
+        "Whether answers with Set-Cookie are stored, and answered to everybody.";
+    "edge.origins[].ignore_client_cache_control", Bool, "false",
+        "Whether Cache-Control of requests is ignored, so that no client can cause a fill of what is fresh.";
+    "edge.origins[].headers", Headers, "{}",
+        "Fields that every request to it gets; a value that is a secret is read from a variable or a file at the start, and never printed.";
+    "edge.origins[].forward", List(&FieldName), "[accept, accept-language]",
+        "Fields of a client's request that it gets beside our own; what tells one client from another can't be among them.";
+
     "edge.cas.dir", Path, "var/cas",
         "Directory of blobs, quarantine and index; made with mode 0700 at the start.";
     "edge.cas.max_bytes", Size(MIB, 1 << 60), "10GiB",
@@ -107,7 +138,54 @@ keys! {
     "edge.cas.memory_bytes", Size(0, TIB), "128MiB",
         "Bound on the hot set in RAM: tiles, small blobs and decoded bodies, ready to be answered.";
     "edge.cas.store", Choice(&["disk", "memory"]), "disk",
-        "Where blobs are: files, or memory, which does not survive the process and holds nothing in this version, since imports need files.";
+        "Where blobs are: files, or memory, which does not survive the process; imports need files.";
+    "edge.cas.durability", Choice(&["verify", "fsync"]), "verify",
+        "When fills are synced: `verify` never, as a blob that a crash tore fails its hash and is filled anew; `fsync` before the index names them. Imports always are.";
+    "edge.cas.lock", OrNull(&Path), "null",
+        "File of `svc-edge cas lock`, which pins paths to the hashes of their bytes: nothing else is served there; see docs/integrity.md.";
+
+    "edge.fill.queue", Number(1, 65_536), "512",
+        "Fills that may wait for a worker; 429 above.";
+    "edge.fill.workers", Number(2, 4096), "64",
+        "Fills at a time; one origin has at most half of them.";
+    "edge.fill.connect_timeout", Time(ms(1), HOUR), "2s",
+        "How long a connection to an origin may take, TLS included; at most `total_timeout`.";
+    "edge.fill.read_timeout", Time(ms(1), HOUR), "5s",
+        "How long an origin may be silent.";
+    "edge.fill.total_timeout", Time(ms(1), HOUR), "60s",
+        "From the start of a fill to its header, with all retries; `min_rate` and `read_timeout` bound the body.";
+    "edge.fill.min_rate", OrNull(&Size(1, 1 << 30)), "64KiB",
+        "Bytes a second below which a fill is ended; `null` is `read_timeout` alone.";
+    "edge.fill.max_object_bytes", Size(KIB, TIB), "1GiB",
+        "How long a body may be that is stored; longer ones pass through, or are cut where their length came as a surprise.";
+    "edge.fill.range_fill_max", Size(0, TIB), "64MiB",
+        "How long an object may be that a Range on a miss fills as a whole, at most `max_object_bytes`; above, the Range passes through.";
+    "edge.fill.max_passthrough", Number(1, 65_536), "256",
+        "Answers that pass through unstored, at a time.";
+    "edge.fill.finish_max", OrNull(&Size(0, TIB)), "null",
+        "A fill whose last reader left is ended when its body is longer than this; `null` lets each finish.";
+    "edge.fill.contact", OrNull(&Contact), "null",
+        "How the people behind this edge are reached: in the User-Agent that origins see.";
+    "edge.fill.name", Token, "svc-edge",
+        "What Via and CDN-Loop call this edge: edges that ask each other need different names, or they take each other for a loop.";
+    "edge.fill.dns_ttl", Time(ms(1000), HOUR), "30s",
+        "How long the addresses of an origin's name are used before it is resolved again.";
+    "edge.fill.retry.base", Time(ms(1), HOUR), "50ms",
+        "The wait before the first retry, at most `max`; each one after it waits twice as long.";
+    "edge.fill.retry.max", Time(ms(1), HOUR), "800ms",
+        "The longest wait.";
+    "edge.fill.retry.count", Number(0, 10), "3",
+        "Retries after the first try; none once a byte went to a reader.";
+    "edge.fill.retry.jitter", Bool, "true",
+        "Whether a random time up to `base` is added to each wait.";
+    "edge.fill.retry.retry_on", List(&Choice(&["429", "500", "502", "503", "504", "timeout"])), "[503, 504, timeout]",
+        "What is tried again, beside a connection that can't be made, which always is.";
+    "edge.fill.retry.budget", Number(0, 100), "20",
+        "Retries in a hundred requests to one origin, at most, so that a dead one is not hammered.";
+    "edge.fill.circuit.failures", Number(1, 1000), "5",
+        "Failures in a row after which an origin is not asked.";
+    "edge.fill.circuit.open_for", Time(ms(1), HOUR), "10s",
+        "For how long; then one request tries it, and its end decides.";
 
     "edge.ingress.timeout", Time(ms(1), HOUR), "5s",
         "From the request's header to the first byte of the answer.";
@@ -139,6 +217,9 @@ keys! {
     "edge.http.cors.allow_origins", List(&WebOrigin), "[\"*\"]",
         "Origins whose scripts may read answers; `[]` is none.";
 
+    "edge.admin.token", OrNull(&Secret), "null",
+        "Bearer token of `PURGE` and `DELETE` on the admin listener, from a variable or a file; `null` lets nobody.";
+
     "edge.log.format", Choice(&["json", "text"]), "json",
         "One JSON object a line, or text for people.";
     "edge.log.level", Choice(&["off", "error", "warn", "info", "debug", "trace"]), "info",
@@ -151,10 +232,14 @@ keys! {
 
 /// Every section, in the order of the documents.
 pub static SECTIONS: &[Section] = &[
-    Section { path: "", help: "Pingora's own keys: threads, stopping." },
+    Section { path: "", help: "Pingora's own keys: threads, stopping, trust." },
     Section { path: "edge", help: "What is served, and where." },
     Section { path: "edge.packs[]", help: "A pack." },
+    Section { path: "edge.origins[]", help: "An origin." },
     Section { path: "edge.cas", help: "The content-addressed store." },
+    Section { path: "edge.fill", help: "What a fetch from an origin may cost." },
+    Section { path: "edge.fill.retry", help: "How a fill is tried again." },
+    Section { path: "edge.fill.circuit", help: "When an origin that fails is left alone." },
     Section { path: "edge.ingress", help: "What a client may cost." },
     Section { path: "edge.http", help: "How answers look." },
     Section {
@@ -162,12 +247,12 @@ pub static SECTIONS: &[Section] = &[
         help: "Bounds on decoding a stored coding that a client doesn't take; 502 above.",
     },
     Section { path: "edge.http.cors", help: "Which pages may read answers." },
+    Section { path: "edge.admin", help: "What the admin listener lets do." },
     Section { path: "edge.log", help: "What is logged." },
 ];
 
 /// Keys and sections that a later version of svc-edge has. One that does nothing is refused, so that no conf promises what isn't so.
 static LATER: &[&str] = &[
-    "ca_file",
     "client_bind_to_ipv4",
     "client_bind_to_ipv6",
     "daemon",
@@ -194,15 +279,12 @@ static LATER: &[&str] = &[
     "upstream_keepalive_pool_size",
     "user",
     "working_directory",
-    "edge.cas.durability",
-    "edge.fill",
     "edge.http.hsts",
     "edge.ingress.header_timeout",
     "edge.ingress.max_connections",
     "edge.ingress.max_inflight",
     "edge.ingress.rps_limit",
     "edge.ingress.rps_per_client",
-    "edge.origins",
     "edge.tls",
 ];
 

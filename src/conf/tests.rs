@@ -233,13 +233,16 @@ fn the_words_of_the_table_are_those_that_the_code_knows() {
         ("edge.mode", words::<super::Mode>()),
         ("edge.packs[].verify", words::<super::Verify>()),
         ("edge.packs[].missing_tile", words::<super::MissingTile>()),
+        ("edge.origins[].query", words::<super::QueryPolicy>()),
+        ("edge.cas.durability", words::<super::Durability>()),
+        ("edge.fill.retry.retry_on", words::<super::RetryOn>()),
         ("edge.cas.store", words::<super::CasBacking>()),
         ("edge.log.format", words::<super::LogFormat>()),
         ("edge.log.level", words::<log::LevelFilter>()),
         ("edge.log.access", words::<super::AccessLog>()),
     ];
     for key in KEYS {
-        if let Kind::Choice(words) = key.kind {
+        if let Kind::Choice(words) | Kind::List(&Kind::Choice(words)) = key.kind {
             let (_, code) = known.iter().find(|(path, _)| *path == key.path).unwrap_or_else(|| panic!("{}", key.path));
             assert_eq!(words, code.as_slice(), "{}", key.path);
         }

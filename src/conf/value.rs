@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::kind::Kind;
+use super::url::base_url;
 use super::yaml::{Mark, Node, Value};
 
 /// Why a node is no value of its kind: where, and what it is instead.
@@ -135,6 +136,34 @@ pub(super) fn pack_name(kind: &Kind, node: &Node) -> Converted<String> {
     } else {
         Err(Wrong::new(node, format!("`{}` is no name of a pack", echo(text))))
     }
+}
+
+/// A token (RFC 9110 §5.6.2) that is short enough for a name.
+pub(super) fn token(kind: &Kind, node: &Node) -> Converted<String> {
+    let text = text(kind, node)?;
+    let tchar = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if text.len() <= 64 && text.bytes().all(tchar) {
+        Ok(text.to_owned())
+    } else {
+        Err(Wrong::new(node, format!("`{}` is no token", echo(text))))
+    }
+}
+
+/// How people are reached: what may stand in the comment of a field (RFC 9110 §5.6.5) without an escape.
+pub(super) fn contact(kind: &Kind, node: &Node) -> Converted<String> {
+    let text = text(kind, node)?;
+    let plain = text.len() <= 256 && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"()\\".contains(&byte));
+    let mail = || text.split_once('@').is_some_and(|(user, host)| is_mail_part(user) && is_mail_part(host));
+    if plain && (base_url(kind, node).is_ok() || mail()) {
+        Ok(text.to_owned())
+    } else {
+        Err(Wrong::new(node, format!("`{}` is neither a URL nor a mail address", echo(text))))
+    }
+}
+
+/// Whether one side of a mail address is plausible: no more is said of an address that nothing is sent to.
+fn is_mail_part(part: &str) -> bool {
+    !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".+-_".contains(&byte))
 }
 
 fn out_of_range(node: &Node, text: &str) -> Wrong {

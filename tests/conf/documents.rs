@@ -20,6 +20,19 @@ fn the_sample_conf_is_true_and_is_the_defaults_with_the_sample_packs() {
 }
 
 #[test]
+fn the_origin_in_the_sample_is_right_without_its_comment_signs_and_is_the_default() {
+    let text: String = docs::sample()
+        .replace("  origins: []\n", "  origins:\n")
+        .lines()
+        .map(|line| line.replacen("    #-", "    -", 1).replacen("    #  ", "      ", 1) + "\n")
+        .collect();
+    assert_eq!(file(&text).unwrap().edge.origins, [origin("fonts/", "https://fonts.example/s/")]);
+    for key in KEYS.iter().filter(|key| key.section() == "edge.origins[]") {
+        assert!(docs::sample().contains(&format!(" {}:", key.name())), "{}", key.path);
+    }
+}
+
+#[test]
 fn the_page_of_the_conf_is_true_and_names_every_key() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/conf.md");
     let page = std::fs::read_to_string(path).unwrap();

@@ -22,8 +22,7 @@ fn wrong_values_are_named_at_their_place_with_what_is_allowed() {
         ("edge:\n  bind: []\n", "2:9", &["at least one"]),
         ("edge:\n  bind: [127.0.0.1:1, localhost:1]\n", "2:9", &["127.0.0.1:1 twice"]),
         ("edge:\n  metrics: localhost:8080\n", "2:12", &["as `edge.bind`"]),
-        ("edge:\n  mode: online\n", "2:9", &["`online` is not known", "allowed: `offline`"]),
-        ("edge:\n  mode: live\n", "2:9", &["live mode is not in this version of svc-edge; use `offline`"]),
+        ("edge:\n  mode: online\n", "2:9", &["`online` is not known", "allowed: `offline` or `live`"]),
         ("edge:\n  public_url: ftp://a.example\n", "2:15", &["no http or https URL"]),
         ("edge:\n  log: {level: loud}\n", "2:16", &["`loud` is not known", "`debug` or `trace`"]),
         ("edge:\n  ingress: {uri_bytes: 64KiB}\n", "2:24", &["larger than `header_bytes`"]),
@@ -39,9 +38,9 @@ fn wrong_values_are_named_at_their_place_with_what_is_allowed() {
 
 #[test]
 fn every_error_of_a_file_is_found_at_once_and_in_its_order() {
-    let text = "threads: no\nedgy: 1\nedge:\n  fill: {queue: 1}\n  bind: [a, b]\n  packs:\n    - {nam: x}\n  log:\n    level: loud\n    sample: 0\n";
+    let text = "threads: no\nedgy: 1\nedge:\n  tls: {cert: 1}\n  bind: [a, b]\n  packs:\n    - {nam: x}\n  log:\n    level: loud\n    sample: 0\n";
     let lines =
-        errors(load(text, &[("SVC_EDGE_THREADSX", "1")], &Flags { mode: Some("live".into()), ..Flags::default() }));
+        errors(load(text, &[("SVC_EDGE_THREADSX", "1")], &Flags { mode: Some("online".into()), ..Flags::default() }));
     let places: Vec<_> = lines.iter().map(|line| line.split(": ").next().unwrap()).collect();
     let wanted = [
         "c.yaml:1:10",
@@ -68,14 +67,11 @@ fn errors_end_at_a_hundred() {
 #[test]
 fn keys_of_later_versions_are_refused_as_such_and_not_as_unknown() {
     for (text, place, path) in [
-        ("edge:\n  fill: {queue: 512}\n", "2:3", "edge.fill"),
-        ("edge:\n  origins: []\n", "2:3", "edge.origins"),
+        ("edge:\n  tls: {cert: c.pem}\n", "2:3", "edge.tls"),
         ("edge:\n  ingress: {rps_limit: 500}\n", "2:13", "edge.ingress.rps_limit"),
         ("edge:\n  ingress: {max_inflight: 512}\n", "2:13", "edge.ingress.max_inflight"),
-        ("edge:\n  cas: {durability: fsync}\n", "2:9", "edge.cas.durability"),
         ("edge:\n  http: {hsts: true}\n", "2:10", "edge.http.hsts"),
         ("max_retries: 3\n", "1:1", "max_retries"),
-        ("ca_file: x\n", "1:1", "ca_file"),
         ("daemon: false\n", "1:1", "daemon"),
         ("pid_file: x.pid\n", "1:1", "pid_file"),
         ("error_log: e.log\n", "1:1", "error_log"),
@@ -91,9 +87,9 @@ fn keys_of_later_versions_are_refused_as_such_and_not_as_unknown() {
         one_error(file(text), &format!("c.yaml:{place}: "), &[&format!("`{path}` is not in this version of svc-edge")]);
     }
     one_error(
-        environment("SVC_EDGE_EDGE__FILL__QUEUE", "512"),
-        "SVC_EDGE_EDGE__FILL__QUEUE: ",
-        &["`edge.fill.queue` is not in this version of svc-edge"],
+        environment("SVC_EDGE_EDGE__TLS__CERT", "c.pem"),
+        "SVC_EDGE_EDGE__TLS__CERT: ",
+        &["`edge.tls.cert` is not in this version of svc-edge"],
     );
     one_error(environment("SVC_EDGE_USER", "www"), "SVC_EDGE_USER: ", &["`user` is not in this version of svc-edge"]);
 }

@@ -12,19 +12,57 @@ const OTHERS: &[(&str, &str)] = &[
     ("fast_timeout_to_tokio_threshold_seconds", "null"),
     ("grace_period_seconds", "0"),
     ("graceful_shutdown_timeout_seconds", "7"),
+    ("ca_file", "tests/conf/fixtures/ca.pem"),
     ("edge.bind", "[\"[::1]:0\", localhost:81]"),
     ("edge.metrics", "off"),
+    ("edge.mode", "live"),
     ("edge.public_url", "https://tiles.example/base/"),
     ("edge.packs", "[{path: x.pmtiles}]"),
     ("edge.packs[].name", "q"),
     ("edge.packs[].verify", "full"),
     ("edge.packs[].missing_tile", "not_found"),
     ("edge.packs[].cache_control", "no-store"),
+    ("edge.origins", "[{url: \"http://o.example/\"}]"),
+    ("edge.origins[].prefix", "fonts/"),
+    ("edge.origins[].allow_private", "true"),
+    ("edge.origins[].query", "keep"),
+    ("edge.origins[].pass", "true"),
+    ("edge.origins[].default_ttl", "0s"),
+    ("edge.origins[].negative_ttl", "1m"),
+    ("edge.origins[].stale_if_error", "0s"),
+    ("edge.origins[].store_set_cookie", "true"),
+    ("edge.origins[].ignore_client_cache_control", "true"),
+    ("edge.origins[].headers", "{X-Key: \"a b\"}"),
+    ("edge.origins[].forward", "[]"),
     ("edge.cas.dir", "elsewhere"),
     ("edge.cas.max_bytes", "1GB"),
     ("edge.cas.max_objects", "7"),
     ("edge.cas.memory_bytes", "0"),
     ("edge.cas.store", "memory"),
+    ("edge.cas.durability", "fsync"),
+    ("edge.cas.lock", "tests/conf/fixtures/assets.lock"),
+    ("edge.fill.queue", "1"),
+    ("edge.fill.workers", "2"),
+    ("edge.fill.connect_timeout", "1s"),
+    ("edge.fill.read_timeout", "1s"),
+    ("edge.fill.total_timeout", "2s"),
+    ("edge.fill.min_rate", "null"),
+    ("edge.fill.max_object_bytes", "2GiB"),
+    ("edge.fill.range_fill_max", "0"),
+    ("edge.fill.max_passthrough", "1"),
+    ("edge.fill.finish_max", "1MiB"),
+    ("edge.fill.contact", "ops@example.org"),
+    ("edge.fill.name", "edge-fra1"),
+    ("edge.fill.dns_ttl", "1s"),
+    ("edge.fill.retry.base", "10ms"),
+    ("edge.fill.retry.max", "1s"),
+    ("edge.fill.retry.count", "0"),
+    ("edge.fill.retry.jitter", "false"),
+    ("edge.fill.retry.retry_on", "[timeout, 502]"),
+    ("edge.fill.retry.budget", "0"),
+    ("edge.fill.circuit.failures", "1"),
+    ("edge.fill.circuit.open_for", "1s"),
+    ("edge.admin.token", "{file: tests/conf/fixtures/token}"),
     ("edge.ingress.timeout", "50ms"),
     ("edge.ingress.write_timeout", "1h"),
     ("edge.ingress.min_send_rate", "null"),
@@ -45,8 +83,19 @@ const OTHERS: &[(&str, &str)] = &[
     ("edge.log.sample", "1"),
 ];
 
-/// `version` and `edge.mode` have one value; a pack's path is in every document.
-const WITHOUT_OTHERS: &[&str] = &["version", "edge.mode", "edge.packs[].path"];
+/// `version` has one value; a pack's path and an origin's URL are in every document.
+const WITHOUT_OTHERS: &[&str] = &["version", "edge.packs[].path", "edge.origins[].url"];
+
+/// The defaults, with the item that a document of `key` has.
+fn base(key: &Key) -> Conf {
+    let mut base = defaults();
+    match key.section() {
+        "edge.packs[]" => base.edge.packs = vec![pack("p.pmtiles", "p")],
+        "edge.origins[]" => base.edge.origins = vec![origin("", "http://o.example/")],
+        _ => {}
+    }
+    base
+}
 
 #[test]
 fn a_conf_that_says_nothing_is_the_default() {
@@ -61,10 +110,7 @@ fn every_key_at_its_default_is_the_default() {
     for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
         let (text, ..) = document(key, key.name(), key.default);
         let loaded = file(&text).unwrap_or_else(|errors| panic!("{text}{errors}"));
-        let mut wanted = defaults();
-        if key.section() == "edge.packs[]" {
-            wanted.edge.packs = vec![pack("p.pmtiles", "p")];
-        }
+        let wanted = base(key);
         assert_eq!(loaded, wanted, "{text}");
         if let Some(variable) = key.variable() {
             assert_eq!(environment(&variable, key.default).unwrap(), wanted, "{variable}");
@@ -76,13 +122,9 @@ fn every_key_at_its_default_is_the_default() {
 fn every_key_changes_something_by_file_and_by_environment() {
     for key in KEYS.iter().filter(|key| !WITHOUT_OTHERS.contains(&key.path)) {
         let (_, value) = OTHERS.iter().find(|(path, _)| *path == key.path).unwrap_or_else(|| panic!("{}", key.path));
-        let mut base = defaults();
-        if key.section() == "edge.packs[]" {
-            base.edge.packs = vec![pack("p.pmtiles", "p")];
-        }
         let (text, ..) = document(key, key.name(), value);
         let loaded = file(&text).unwrap_or_else(|errors| panic!("{text}{errors}"));
-        assert_ne!(loaded, base, "{text}");
+        assert_ne!(loaded, base(key), "{text}");
         if let Some(variable) = key.variable() {
             assert_eq!(environment(&variable, value).unwrap(), loaded, "{variable}");
         }
@@ -119,12 +161,15 @@ fn every_misspelt_variable_is_named_with_the_right_one() {
 
 #[test]
 fn every_key_refuses_a_map_at_its_place() {
-    for key in KEYS {
-        let (mut text, line, column) = document(key, key.name(), "{a: 1}");
-        if key.path == "edge.packs[].path" {
-            text = text.replace("- path: p.pmtiles\n      path", "- path");
+    // Fields have the names that they are given.
+    for key in KEYS.iter().filter(|key| key.path != "edge.origins[].headers") {
+        let (mut text, mut line, column) = document(key, key.name(), "{a: 1}");
+        for (path, item) in [("edge.packs[].path", PACK), ("edge.origins[].url", ORIGIN)] {
+            if key.path == path {
+                text = text.replace(&format!("- {item}\n      "), "- ");
+                line -= 1;
+            }
         }
-        let (line, column) = if key.path == "edge.packs[].path" { (line - 1, column) } else { (line, column) };
         let head = format!("c.yaml:{line}:{}: `{}`: ", column + key.name().len() + 2, key.path);
         one_error(file(&text), &head, &["; allowed: "]);
     }

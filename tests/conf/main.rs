@@ -3,22 +3,28 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proptest::prelude::*;
 use svc_edge::conf::table::{KEYS, Key};
 use svc_edge::conf::{
-    AccessLog, CasBacking, CasConf, Conf, ConfErrors, CorsConf, DecodeConf, Durability, Edge, Flags, HttpConf,
-    IngressConf, Kind, LogConf, LogFormat, MissingTile, Mode, PackConf, ServerSection, Verify, docs, resolve_cas,
+    AccessLog, AdminConf, CasBacking, CasConf, CircuitConf, Conf, ConfErrors, CorsConf, DecodeConf, Durability, Edge,
+    FillConf, Flags, HttpConf, IngressConf, Kind, LogConf, LogFormat, MissingTile, Mode, OriginCaching, OriginConf,
+    PackConf, QueryPolicy, RetryConf, RetryOn, ServerSection, Verify, docs, resolve_cas,
 };
+use svc_edge::rules::allow::OriginUrl;
 
 mod documents;
 mod errors;
 mod hostile;
 mod keys;
 mod layers;
+mod live;
+mod origins;
 mod packs;
+mod pins;
+mod secrets;
 
 type Loaded = Result<Conf, ConfErrors>;
 
@@ -51,7 +57,12 @@ fn one_error(loaded: Loaded, head: &str, parts: &[&str]) {
     }
 }
 
-/// A file with one key at its nested place: block style, two spaces a level. Items of `edge.packs[]` have a path beside it.
+/// What an item can't be without.
+const PACK: &str = "path: p.pmtiles";
+const ORIGIN: &str = "url: http://o.example/";
+
+/// A file with one key at its nested place: block style, two spaces a level. Items of lists have the key beside it that they
+/// can't be without.
 fn document(key: &Key, name: &str, value: &str) -> (String, usize, usize) {
     let mut text = String::new();
     let sections: Vec<_> = key.section().split('.').filter(|section| !section.is_empty()).collect();
@@ -60,7 +71,7 @@ fn document(key: &Key, name: &str, value: &str) -> (String, usize, usize) {
         text += &format!("{indent}{}:\n", section.trim_end_matches("[]"));
         indent += "  ";
         if section.ends_with("[]") {
-            text += &format!("{indent}- path: p.pmtiles\n");
+            text += &format!("{indent}- {}\n", if *section == "packs[]" { PACK } else { ORIGIN });
             indent += "  ";
         }
     }
@@ -80,6 +91,7 @@ fn defaults() -> Conf {
         fast_timeout_to_tokio_threshold_seconds: Some(900),
         grace_period_seconds: 10,
         graceful_shutdown_timeout_seconds: 5,
+        ca_file: None,
     };
     let edge = Edge {
         bind: vec!["127.0.0.1:8080".parse().unwrap()],
@@ -87,6 +99,7 @@ fn defaults() -> Conf {
         mode: Mode::Offline,
         public_url: None,
         packs: vec![],
+        origins: vec![],
         cas: CasConf {
             dir: "var/cas".into(),
             max_bytes: 10 << 30,
@@ -95,6 +108,8 @@ fn defaults() -> Conf {
             store: CasBacking::Disk,
             durability: Durability::Verify,
         },
+        pins: None,
+        fill: fill_defaults(),
         ingress: IngressConf {
             timeout: Duration::from_secs(5),
             write_timeout: Duration::from_secs(10),
@@ -112,6 +127,7 @@ fn defaults() -> Conf {
             decode: DecodeConf { ratio: 10, bytes: 10 << 20 },
             cors: CorsConf::Any,
         },
+        admin: AdminConf { token: None },
         log: LogConf {
             format: LogFormat::Json,
             level: log::LevelFilter::Info,
@@ -120,6 +136,53 @@ fn defaults() -> Conf {
         },
     };
     Conf { server, edge }
+}
+
+fn fill_defaults() -> FillConf {
+    FillConf {
+        queue: 512,
+        workers: 64,
+        connect_timeout: Duration::from_secs(2),
+        read_timeout: Duration::from_secs(5),
+        total_timeout: Duration::from_secs(60),
+        min_rate: Some(64 << 10),
+        max_object_bytes: 1 << 30,
+        range_fill_max: 64 << 20,
+        max_passthrough: 256,
+        finish_max: None,
+        contact: None,
+        name: "svc-edge".into(),
+        retry: RetryConf {
+            base: Duration::from_millis(50),
+            max: Duration::from_millis(800),
+            count: 3,
+            jitter: true,
+            retry_on: vec![RetryOn::Status(503), RetryOn::Status(504), RetryOn::Timeout],
+            budget_percent: 20,
+        },
+        circuit: CircuitConf { failures: 5, open_for: Duration::from_secs(10) },
+        dns_ttl: Duration::from_secs(30),
+    }
+}
+
+/// An origin with every key at its default.
+fn origin(prefix: &str, url: &str) -> OriginConf {
+    OriginConf {
+        prefix: prefix.into(),
+        urls: vec![OriginUrl::parse(url).unwrap()],
+        allow_private: false,
+        query: QueryPolicy::Drop,
+        pass: false,
+        caching: OriginCaching {
+            default_ttl: Duration::from_secs(3600),
+            negative_ttl: Duration::from_secs(10),
+            stale_if_error: Duration::from_secs(86_400),
+            store_set_cookie: false,
+            ignore_client_cache_control: false,
+        },
+        headers: vec![],
+        forward: vec!["accept".parse().unwrap(), "accept-language".parse().unwrap()],
+    }
 }
 
 fn pack(path: &str, name: &str) -> PackConf {
