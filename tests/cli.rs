@@ -10,6 +10,11 @@ use std::process::{Command, Output};
 use pmtiles::{PmTilesWriter, TileCoord, TileType};
 use svc_edge::cli::command;
 
+#[path = "cli/live.rs"]
+mod live;
+#[path = "cli/lock.rs"]
+mod lock;
+
 /// Run svc-edge in `dir` with no environment but what the test says.
 fn run(dir: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_svc-edge"))
@@ -161,7 +166,7 @@ fn wrong_usage_exits_with_2() {
         &["--conf"],
         &["--rps", "5"],
         &["completions", "dos"],
-        &["--mode", "live"],
+        &["--mode", "online"],
         &["--bind", "nowhere"],
         &["--log-level", "loud"],
         &["check", "--upgrade"],

@@ -217,7 +217,8 @@ fn headers(item: &mut Item<'_>) -> Option<Vec<(HeaderName, HeaderValue)>> {
                 Some(why) => wrong(format!("`{shown}` {why}")),
                 None => Ok(name),
             },
-            Err(_) => wrong(format!("`{shown}` is no name of a field")),
+            // A colon was forgotten, and this is name and secret in one.
+            Err(_) => wrong("has a name that is no name of a field".into()),
         };
         let value = secret::field(&outside, &entry.node)
             .and_then(|value| {
