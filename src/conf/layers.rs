@@ -15,6 +15,9 @@ use super::yaml::{self, Entry, Mark, Node, Value};
 /// The variable that stands for `--conf`.
 pub(super) const CONF_VARIABLE: &str = "SVC_EDGE_CONF";
 
+/// The variable that arms faults in a build that has them, see `observe::faults`; in another it is a stranger like any.
+const FAULTS_VARIABLE: &str = "SVC_EDGE_FAULTS";
+
 /// A value of a key that was given, and where it came from.
 #[derive(Clone, Debug)]
 pub(super) struct Given {
@@ -53,7 +56,10 @@ impl Layers {
                 self.variables.insert(name.into_owned(), value.to_str().map(str::to_owned));
                 continue;
             };
-            if name == CONF_VARIABLE || is_service_link(rest, &value.to_string_lossy()) {
+            if name == CONF_VARIABLE
+                || name == FAULTS_VARIABLE && cfg!(feature = "faults")
+                || is_service_link(rest, &value.to_string_lossy())
+            {
                 continue;
             }
             let place = (Source::Variable(Rc::from(name.as_ref())), Mark::default());
