@@ -5,6 +5,10 @@
 mod commands;
 #[path = "cas/damage.rs"]
 mod damage;
+#[path = "cas/fills.rs"]
+mod fills;
+#[path = "cas/migration.rs"]
+mod migration;
 #[path = "cas/model.rs"]
 mod model;
 #[path = "cas/nonsense.rs"]
@@ -13,8 +17,16 @@ mod nonsense;
 mod places;
 #[path = "cas/processes.rs"]
 mod processes;
+#[path = "cas/room.rs"]
+mod room;
+#[path = "cas/stamps.rs"]
+mod stamps;
+#[path = "cas/streams.rs"]
+mod streams;
 #[path = "cas/support.rs"]
 mod support;
+#[path = "cas/variants.rs"]
+mod variants;
 
 use std::fs;
 use std::io::Write;
@@ -93,14 +105,14 @@ fn importing_again_changes_nothing_and_a_changed_file_takes_its_place() {
     assert_eq!((again.files, again.unchanged, again.blobs_written), (51, 51, 0));
     assert_eq!((list(&cas), count(&dir.path().join("manifests"))), (before, manifests));
 
-    let epoch = cas.epoch();
+    let stamps = ["p/7", "p/big", "p/8"].map(|path| cas.stamp(path));
     write(&source.path().join("7"), b"changed");
     let mut big = bytes(400_000);
     big[1] ^= 1;
     write(&source.path().join("big"), &big);
     let again = import(&cas, source.path(), "p");
     assert_eq!((again.replaced, again.unchanged), (2, 49));
-    assert_ne!(cas.epoch(), epoch, "copies in RAM are wrong now");
+    assert_eq!(stamps.map(|stamp| cas.holds(&stamp)), [false, false, true], "copies of what changed are wrong now");
     assert_eq!(read(&cas, "p/7").unwrap(), b"changed");
     assert_eq!(read(&cas, "p/big").unwrap(), big);
     assert!(!place(dir.path(), &blake3::hash(b"file 7")).exists(), "nothing names the old blob");
@@ -145,11 +157,11 @@ fn a_purge_removes_a_path_or_what_is_below_a_prefix_and_spares_shared_blobs() {
         put(&cas, path, path.as_bytes(), path.len() % 2 == 0);
     }
     put(&cas, "fonts/shared", b"x", false);
-    let epoch = cas.epoch();
+    let stamp = cas.stamp("fonts/b/c");
     let removed = cas.purge(Purge::Prefix("fonts/")).unwrap();
     assert_eq!((removed.objects, removed.blobs), (3, 2));
     assert!(removed.bytes > 0);
-    assert_ne!(cas.epoch(), epoch);
+    assert!(!cas.holds(&stamp));
     assert_eq!(paths(&cas), ["fonts", "fonts2/a", "x"]);
     assert_eq!(read(&cas, "x").unwrap(), b"x", "the blob had another name");
     assert_eq!(cas.purge(Purge::Path("x")).unwrap().blobs, 1);
@@ -208,23 +220,18 @@ fn what_one_handle_imports_and_purges_shows_in_the_other_after_its_housekeeping(
     let (server, command) = (Cas::open(&conf(dir.path())).unwrap(), Cas::open(&conf(dir.path())).unwrap());
     assert!(server.head("a").unwrap().is_none());
     server.poll().unwrap();
-    let epoch = server.epoch();
+    let stamp = server.stamp("a");
     server.poll().unwrap();
-    assert_eq!(server.epoch(), epoch, "nothing happened");
+    assert!(server.holds(&stamp), "nothing happened");
     import(&command, source.path(), "");
     server.poll().unwrap();
     assert_eq!(read(&server, "a").unwrap(), b"a");
-    assert!(server.epoch() > epoch);
-    let epoch = server.epoch();
+    assert!(!server.holds(&stamp));
+    let stamp = server.stamp("a");
     command.purge(Purge::Path("a")).unwrap();
     server.poll().unwrap();
-    assert!(server.epoch() > epoch);
+    assert!(!server.holds(&stamp));
     assert!(server.head("a").unwrap().is_none());
-    // Its own fill of a new path makes no copy in RAM wrong, and neither does recency.
-    let epoch = server.epoch();
-    put(&server, "b", b"b", false);
-    server.poll().unwrap();
-    assert_eq!(server.epoch(), epoch);
 }
 
 #[test]
@@ -340,9 +347,10 @@ fn a_file_that_grows_while_it_is_imported_is_refused() {
                 file.write_all(b"more").unwrap();
             }
         });
-        let report = import(&cas, source.path(), "");
+        // On a busy disk the file may stand still as long as one import takes, and is imported then.
+        let refused = (0..100).map(|_| import(&cas, source.path(), "")).find(|report| report.refused > 0);
         busy.store(false, std::sync::atomic::Ordering::Relaxed);
-        report
+        refused.unwrap_or_else(|| panic!("a file that grows all the time was imported every time"))
     });
     assert_eq!((report.files, report.refused), (0, 1), "{report:?}");
     assert!(report.refusals[0].why.contains("changed"), "{report:?}");

@@ -168,6 +168,7 @@ fn a_cas_keeps_the_contract_on_disk_and_in_memory() {
                     content_type: "text/plain".into(),
                     coding: Coding::Identity,
                     last_modified: None,
+                    extra: None,
                 };
                 cas.put(path, &mut bytes.as_slice(), meta).unwrap();
             }

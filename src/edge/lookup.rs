@@ -75,7 +75,7 @@ impl Stores {
     /// Ask the stores, off the worker thread, and prepare what they find.
     async fn ask(&self, settings: &Settings, key: &str, question: Arc<Question>) -> Result<Arc<Ready>, Refusal> {
         // Read before the index is: if it changes meanwhile, what we hold is asked for again.
-        let source = question.source(&self.cas, self.cas.epoch());
+        let source = question.source(&self.cas);
         let (asked, cas) = (question.clone(), self.cas.clone());
         let ready = match blocking::among(settings, question.places(), move || asked.ask(&cas)).await? {
             Answer::Object(object) => {

@@ -168,13 +168,17 @@ impl Question {
         Presentation { route: self.route(), kind, cache_control, negotiable: coding != Coding::Identity, ranges: true }
     }
 
-    /// What the answer's being valid depends on; `epoch` is the index's from before it was asked.
-    pub fn source(&self, cas: &Arc<Cas>, epoch: u64) -> Source {
-        match self {
-            Self::Tile(mount, _) | Self::Archive(mount) | Self::TileJson { mount, .. } => Source::Mount(mount.clone()),
-            Self::Asset(path) => Source::Cas { cas: cas.clone(), epoch, recency: Some(Arc::new(cas.recency(path))) },
-            Self::Blob(_) | Self::Nowhere(_) => Source::Cas { cas: cas.clone(), epoch, recency: None },
-        }
+    /// What the answer's being valid depends on. Call it before [`Question::ask`].
+    pub fn source(&self, cas: &Arc<Cas>) -> Source {
+        let (stamp, recency) = match self {
+            Self::Tile(mount, _) | Self::Archive(mount) | Self::TileJson { mount, .. } => {
+                return Source::Mount(mount.clone());
+            }
+            Self::Asset(path) => (cas.stamp(path), Some(Arc::new(cas.recency(path)))),
+            Self::Blob(hash) => (cas.stamp_blob(hash), None),
+            Self::Nowhere(_) => (cas.stamp(""), None),
+        };
+        Source::Cas { cas: cas.clone(), stamp, recency }
     }
 }
 

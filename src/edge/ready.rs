@@ -12,7 +12,7 @@ use crate::observe::metrics::{HitKind, Route};
 use crate::rules::date;
 use crate::rules::encoding::Coding;
 use crate::rules::precondition::Validators;
-use crate::store::cas::{Cas, Recency};
+use crate::store::cas::{Cas, Recency, Stamp};
 use crate::store::pack::mounts::Mount;
 use crate::store::{Body, Object};
 
@@ -38,7 +38,8 @@ pub enum Source {
     /// The index, as it stood.
     Cas {
         cas: Arc<Cas>,
-        epoch: u64,
+        /// From before the index was read.
+        stamp: Stamp,
         /// Where its uses are noted; `None` for a blob asked by its hash.
         recency: Option<Arc<Recency>>,
     },
@@ -49,7 +50,7 @@ impl Source {
     fn holds(&self) -> bool {
         match self {
             Self::Mount(mount) => mount.is_current(),
-            Self::Cas { cas, epoch, .. } => cas.epoch() == *epoch,
+            Self::Cas { cas, stamp, .. } => cas.holds(stamp),
         }
     }
 }

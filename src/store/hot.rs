@@ -1,6 +1,6 @@
 //! The hot set: what is answered from RAM, under a bound in bytes. Concurrent and scan-resistant; a lookup allocates nothing.
 //!
-//! What the values are is their owner's business, and whether they are still right too (see `Cas::epoch`).
+//! What the values are is their owner's business, and whether they are still right too (see `Cas::holds`).
 
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};

@@ -25,7 +25,7 @@ pub fn conf(dir: &Path) -> CasConf {
 }
 
 pub fn meta(pinned: bool) -> Meta {
-    Meta { pinned, content_type: "text/plain".into(), coding: Coding::Identity, last_modified: None }
+    Meta { pinned, content_type: "text/plain".into(), coding: Coding::Identity, last_modified: None, extra: None }
 }
 
 pub fn bytes(len: usize) -> Vec<u8> {
@@ -39,6 +39,31 @@ pub fn write(path: &Path, bytes: &[u8]) {
 
 pub fn put(cas: &Cas, path: &str, mut bytes: &[u8], pinned: bool) -> Stored {
     cas.put(path, &mut bytes, meta(pinned)).unwrap()
+}
+
+/// A fill of `key` with what its origin said of it.
+pub fn fill(cas: &Cas, key: &str, bytes: &[u8], extra: &str) -> Stored {
+    let meta = Meta { extra: Some(extra.to_owned().into()), ..meta(false) };
+    cas.commit(vec![Put { path: key.to_owned(), meta, staged: stage(cas, bytes) }]).unwrap()[0]
+}
+
+/// A staged blob.
+pub fn stage(cas: &Cas, bytes: &[u8]) -> Staged {
+    let mut writer = cas.writer().unwrap();
+    writer.write(bytes).unwrap();
+    writer.finish(false).unwrap()
+}
+
+/// The variant of a number.
+pub fn variant(key: &str, number: u128) -> String {
+    variant_key(key, number.to_be_bytes())
+}
+
+/// What the candidates of a key say of themselves.
+pub fn extras(cas: &Cas, key: &str) -> Vec<String> {
+    let candidates = cas.candidates(key).unwrap();
+    let text = |info: ObjectInfo| info.extra.map_or("-".into(), |extra| String::from_utf8(extra.to_vec()).unwrap());
+    candidates.into_iter().map(text).collect()
 }
 
 pub fn import(cas: &Cas, dir: &Path, prefix: &str) -> ImportReport {
@@ -101,4 +126,11 @@ pub fn flip(path: &Path, at: u64) {
     let mut byte = [0];
     file.read_exact_at(&mut byte, at).unwrap();
     file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+}
+
+/// Let everything that is stored have been stored and used this many seconds earlier.
+pub fn rewind(dir: &Path, seconds: u32) {
+    let index = rusqlite::Connection::open(dir.join("index.sqlite")).unwrap();
+    let sql = "UPDATE objects SET stored_at = stored_at - ?1, last_used = last_used - ?1";
+    index.execute(sql, [seconds]).unwrap();
 }

@@ -89,7 +89,7 @@ impl Blobs {
         match self {
             Self::Disk(_) => {
                 tmp.file.set_permissions(Permissions::from_mode(0o444))?;
-                if durable { tmp.file.sync_all() } else { Ok(()) }
+                if durable { self.sync(tmp) } else { Ok(()) }
             }
             Self::Memory(_) => Memory::seal(&tmp.file),
         }
@@ -104,7 +104,16 @@ impl Blobs {
         Ok(if new { Linked::New } else { Linked::Present })
     }
 
-    pub fn sync(&self, shards: &BTreeSet<u8>) -> io::Result<()> {
+    /// Wait until the disk has a sealed blob.
+    pub fn sync(&self, tmp: &Tmp) -> io::Result<()> {
+        match self {
+            Self::Disk(_) => tmp.file.sync_all(),
+            Self::Memory(_) => Ok(()),
+        }
+    }
+
+    /// Wait until the disk has the names of blobs in these shards.
+    pub fn sync_shards(&self, shards: &BTreeSet<u8>) -> io::Result<()> {
         match self {
             Self::Disk(dir) => dir.sync(shards),
             Self::Memory(_) => Ok(()),

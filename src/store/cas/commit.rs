@@ -1,4 +1,4 @@
-//! From a blob to an object and back: commit, purge, quarantine, and the release of blobs that no object names.
+//! From a blob to an object: what is staged is linked into its place, and then named by the index.
 //!
 //! Blobs are linked, moved and removed only with the index locked for writing. So no process removes a blob that another is
 //! about to name.
@@ -8,31 +8,41 @@ use std::io;
 
 use blake3::Hash;
 
-use super::blobs::Found;
-use super::blobs::{Id, Linked, allocated};
+use super::blobs::{Found, Linked, allocated};
 use super::index::{self, Txn};
 use super::large::{self, Whole};
 use super::manifest::{Line, Manifest};
 use super::segments::SEGMENT;
-use super::types::{Meta, ObjectInfo, Purge, Removed, Stored, from_seconds, media_type_or_default, now, to_seconds};
+use super::together::together;
+use super::types::{MAX_EXTRA, MAX_VARIANTS, Meta, ObjectInfo, Stored};
+use super::types::{from_seconds, media_type_or_default, now, to_seconds};
 use super::write::{Staged, failed};
 use super::{Cas, CasError, Inner, key};
 use crate::observe::bus::{Event, publish};
+use crate::observe::faults;
 use crate::observe::metrics::{CAS_WRITES, VERIFY_FAILURES, VerifyKind, WriteStatus};
 use crate::rules::asset_key::{self, KeyError};
 use crate::store::StoreError;
 
-/// Objects that one transaction of a purge removes.
-const BATCH: u32 = 1000;
-
 /// A staged blob and the object it becomes.
 pub struct Put {
-    /// The path, by the rules of asset keys.
+    /// The key: a path, by the rules of asset keys; behind it a query and a variant of a filled object, see [`KeyParts`](super::KeyParts).
     pub path: String,
     /// What the object is besides its bytes.
     pub meta: Meta,
     /// The bytes.
     pub staged: Staged,
+}
+
+impl Put {
+    /// Whether the store takes it. One that it doesn't take fails the commit it is in, with all others: ask before they are grouped.
+    pub fn check(&self) -> Result<(), StoreError> {
+        key::check(&self.path).map_err(invalid)?;
+        if self.meta.pinned && (self.meta.extra.is_some() || !key::is_path(&self.path)) {
+            return Err(invalid("a pinned object has a path and no metadata of an origin").into());
+        }
+        self.meta.extra.as_deref().map_or(Ok(()), bounded)
+    }
 }
 
 /// What a commit did with one [`Put`].
@@ -65,19 +75,16 @@ impl Cas {
     }
 
     /// Commit staged blobs as objects, in one transaction: the answers stand in the order of `puts`. Group what comes together.
+    ///
+    /// A key has either one object that Vary doesn't touch, or at most [`MAX_VARIANTS`] variants: each puts an end to the other. Both
+    /// give way to a pinned object at their path.
     pub fn commit(&self, mut puts: Vec<Put>) -> Result<Vec<Stored>, StoreError> {
-        for Put { path, meta, staged } in &mut puts {
-            asset_key::check(path).map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
-            if !meta.pinned && !self.inner.durable {
-                continue;
-            }
+        puts.iter().try_for_each(Put::check)?;
+        for put in puts.iter().filter(|put| put.meta.pinned) {
             // What stands in the place of a blob that we would keep for good must be that blob.
-            self.inner.present(&staged.hash, true)?;
-            if let (Some(tmp), false) = (&staged.tmp, staged.synced) {
-                self.inner.blobs.seal(tmp, true).inspect_err(|_| failed())?;
-                staged.synced = true;
-            }
+            self.inner.present(&put.staged.hash, true)?;
         }
+        self.inner.sync(&mut puts)?;
         let mut manifest = Manifest::new(self.inner.dir.clone());
         let outcomes = self.inner.commit(&puts, &mut manifest)?;
         outcomes
@@ -89,20 +96,18 @@ impl Cas {
             })
             .collect()
     }
+}
 
-    /// Remove objects from the index, and the blobs that no other object names. Shows in other processes at their next
-    /// housekeeping, in this one at once.
-    pub fn purge(&self, what: Purge<'_>) -> Result<Removed, CasError> {
-        let mut manifest = Manifest::new(self.inner.dir.clone());
-        let removed = match what {
-            Purge::Path(path) => {
-                asset_key::check(path).map_err(refused)?;
-                self.inner.purge_path(path, &mut manifest)
-            }
-            Purge::Prefix(prefix) => self.inner.purge_below(key::prefix(prefix).map_err(refused)?, &mut manifest),
-        };
-        Ok(self.inner.index.leave(removed)?)
+/// Metadata of a filled object, within its bound.
+pub(super) fn bounded(extra: &[u8]) -> Result<(), StoreError> {
+    match extra.len() {
+        ..=MAX_EXTRA => Ok(()),
+        length => Err(invalid(format!("{length} bytes of metadata; at most {MAX_EXTRA}")).into()),
     }
+}
+
+fn invalid(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why)
 }
 
 /// A path or a prefix that no client could ask for.
@@ -111,11 +116,26 @@ pub(super) fn refused(why: KeyError) -> CasError {
 }
 
 impl Inner {
+    /// Sync the blobs that must be on the disk before they are named.
+    fn sync(&self, puts: &mut [Put]) -> io::Result<()> {
+        let unsynced = puts.iter_mut().filter(|put| put.meta.pinned || self.durable).map(|put| &mut put.staged);
+        let mut waiting: Vec<_> = unsynced.filter(|staged| staged.tmp.is_some() && !staged.synced).collect();
+        let synced = together(&mut waiting, |staged| {
+            staged.tmp.as_ref().map_or(Ok(()), |tmp| self.blobs.sync(tmp))?;
+            staged.synced = true;
+            Ok(())
+        });
+        synced.inspect_err(|_| failed())
+    }
+
     /// Link every blob, write every row, and let go of the blobs that the replaced rows named.
     pub(super) fn commit(&self, puts: &[Put], manifest: &mut Manifest) -> Result<Vec<Outcome>, StoreError> {
         let durable = self.durable || puts.iter().any(|put| put.meta.pinned);
         let committed = self.index.write(durable, |txn| {
-            let linked = self.link_all(puts, durable)?;
+            faults::stall("cas.commit");
+            faults::panic_here("cas.commit");
+            faults::hit("cas.commit")?;
+            let linked = self.link_all(txn, puts, durable)?;
             let (mut outcomes, mut lines, mut freed) = (Vec::with_capacity(puts.len()), Vec::new(), Vec::new());
             for (put, linked) in puts.iter().zip(linked) {
                 let Some(linked) = linked else {
@@ -145,7 +165,7 @@ impl Inner {
     }
 
     /// Link the blobs into their places; `None` for one that has no file of its own and isn't there.
-    fn link_all(&self, puts: &[Put], durable: bool) -> Result<Vec<Option<Linked>>, StoreError> {
+    fn link_all(&self, txn: &Txn<'_>, puts: &[Put], durable: bool) -> Result<Vec<Option<Linked>>, StoreError> {
         let (mut shards, mut fresh) = (BTreeSet::new(), HashSet::new());
         let mut all = Vec::with_capacity(puts.len());
         for Put { staged, .. } in puts {
@@ -155,7 +175,8 @@ impl Inner {
                 Some(tmp) => {
                     let mut linked = self.blobs.link(tmp, hash)?;
                     if linked == Linked::Present && !fresh.contains(hash.as_bytes()) {
-                        linked = self.settle(staged, durable)?;
+                        let sync = durable && !index::synced(txn.read(), hash)?;
+                        linked = self.settle(staged, sync)?;
                     }
                     Some(linked)
                 }
@@ -172,16 +193,16 @@ impl Inner {
             shards.insert(hash.as_bytes()[0]);
         }
         if durable {
-            self.blobs.sync(&shards)?;
+            self.blobs.sync_shards(&shards)?;
         }
         Ok(all)
     }
 
     /// Something is at the place of a blob that we hold in our hands. Where it can't be that blob, ours takes its place.
-    fn settle(&self, staged: &Staged, durable: bool) -> Result<Linked, StoreError> {
+    fn settle(&self, staged: &Staged, sync: bool) -> Result<Linked, StoreError> {
         let (Some(tmp), hash) = (&staged.tmp, &staged.hash) else { return Ok(Linked::Present) };
         if self.is_there(hash, staged.len)? {
-            if durable && let Found::Open(file, _) = self.blobs.open(hash)? {
+            if sync && let Found::Open(file, _) = self.blobs.open(hash)? {
                 file.sync_all()?;
             }
             return Ok(Linked::Present);
@@ -218,110 +239,9 @@ impl Inner {
             }
         }
     }
-
-    /// Remove those of `hashes` that no object names. Fails at the first that can't be removed.
-    pub(super) fn release(&self, hashes: &[Hash]) -> Result<Removed, StoreError> {
-        if hashes.is_empty() {
-            return Ok(Removed::default());
-        }
-        self.index.write(false, |txn| {
-            let mut removed = Removed::default();
-            for hash in hashes {
-                if !index::references(txn.read(), hash)? {
-                    self.handles.remove(hash.as_bytes());
-                    self.blobs.remove(hash)?;
-                    removed.bytes = removed.bytes.saturating_add(txn.delete_blob(hash)?);
-                    removed.blobs += 1;
-                }
-            }
-            Ok(removed)
-        })
-    }
-
-    /// Set a blob aside that is not what its name says, with the objects that name it. Never fails: if it can't be moved, it is
-    /// still not served.
-    pub(super) fn quarantine(&self, hash: &Hash, id: Option<Id>, why: &str) {
-        VERIFY_FAILURES.inc(VerifyKind::Blob);
-        self.handles.remove(hash.as_bytes());
-        let moved = self.index.write(false, |txn| {
-            // Somebody else was first, and what is there now may be good.
-            if !self.blobs.quarantine(hash, id)? {
-                return Ok(false);
-            }
-            drop_objects(txn, hash)?;
-            Ok(true)
-        });
-        match moved {
-            Ok(true) => {
-                log::warn!("{} was quarantined: {why}", hash.to_hex());
-                publish(Event::BlobQuarantined { hash: hash.to_hex().to_string() });
-            }
-            Ok(false) => {}
-            Err(error) => log::error!("{} is bad ({why}) and could not be quarantined: {error}", hash.to_hex()),
-        }
-    }
-
-    /// Take out the objects whose blob is not there.
-    pub(super) fn forget(&self, hash: &Hash) -> Result<(), StoreError> {
-        self.index.write(false, |txn| {
-            if self.blobs.stat(hash)?.is_none() {
-                log::warn!("{} is named by an object and is not there", hash.to_hex());
-                drop_objects(txn, hash)?;
-            }
-            Ok(())
-        })
-    }
-
-    fn purge_path(&self, path: &str, manifest: &mut Manifest) -> Result<Removed, StoreError> {
-        let hashes = self.index.write(true, |txn| {
-            let object = index::get(txn.read(), path)?;
-            let was_lost = txn.unlose(path)?;
-            if was_lost || object.as_ref().is_some_and(|object| object.pinned) {
-                manifest.append(&[Line::Purge { path: path.to_owned(), seq: txn.generation }])?;
-            }
-            if txn.delete(path)? {
-                txn.stale();
-            }
-            Ok(Vec::from_iter(object.map(|object| object.hash)))
-        })?;
-        let released = self.release(&hashes)?;
-        Ok(Removed { objects: hashes.len() as u64, ..released })
-    }
-
-    fn purge_below(&self, prefix: &str, manifest: &mut Manifest) -> Result<Removed, StoreError> {
-        // What is stored while the purge runs is newer than it, and stays.
-        let limit = self.index.write(true, |txn| {
-            let lost = txn.unlose_below(prefix)? > 0;
-            if lost || txn.pinned_below(prefix)? {
-                manifest.append(&[Line::PurgeBelow { prefix: prefix.to_owned(), seq: txn.generation }])?;
-            }
-            // The next row is written in a later generation than the purge.
-            txn.stale();
-            Ok(txn.generation)
-        })?;
-        let (mut removed, mut after) = (Removed::default(), String::new());
-        loop {
-            let batch = self.index.write(true, |txn| {
-                let batch = txn.older(prefix, &after, limit, BATCH)?;
-                for object in &batch {
-                    txn.delete(&object.path)?;
-                }
-                if !batch.is_empty() {
-                    txn.stale();
-                }
-                Ok(batch)
-            })?;
-            let Some(last) = batch.last() else { return Ok(removed) };
-            after.clone_from(&last.path);
-            let freed = self.release(&batch.iter().map(|object| object.hash).collect::<Vec<_>>())?;
-            removed.objects += batch.len() as u64;
-            removed.blobs += freed.blobs;
-            removed.bytes = removed.bytes.saturating_add(freed.bytes);
-        }
-    }
 }
 
-/// Write the row of a linked blob, the line that pins it, and note the blob that nothing may name any more.
+/// Write the row of a linked blob, the line that pins it, and note the blobs that nothing may name any more.
 fn write_row(txn: &mut Txn<'_>, put: &Put, lines: &mut Vec<Line>, freed: &mut Vec<Hash>) -> Result<Stored, StoreError> {
     let Put { path, meta, staged } = put;
     txn.put_blob(&staged.hash, staged.len, staged.allocated, staged.synced)?;
@@ -336,46 +256,58 @@ fn write_row(txn: &mut Txn<'_>, put: &Put, lines: &mut Vec<Line>, freed: &mut Ve
         last_modified: meta.last_modified.map(|time| from_seconds(to_seconds(time))),
         stored_at: time,
         last_used: time,
+        extra: meta.extra.clone(),
     };
+    if !meta.pinned && index::is_pinned(txn.read(), key::path_of(path))? {
+        freed.push(staged.hash);
+        return Ok(Stored::Kept);
+    }
     let before = index::get(txn.read(), path)?;
-    if let Some(before) = &before {
-        if before.pinned && !meta.pinned {
-            freed.push(staged.hash);
-            return Ok(Stored::Kept);
-        }
-        if same(before, &object) {
-            return Ok(Stored::Unchanged);
-        }
+    if before.as_ref().is_some_and(|before| same(before, &object)) {
+        return Ok(Stored::Unchanged);
     }
     let seq = txn.seq();
     txn.put(&object, seq)?;
     if object.pinned {
         lines.push(Line::pin(&object, seq));
     }
-    match before {
-        None => Ok(Stored::Added),
+    make_way(txn, path, freed)?;
+    // A pinned object answers for all queries of its path from now on, and of several variants the newest is chosen.
+    if before.is_some() || object.pinned || key::unvaried(path) != path {
+        txn.stale_at(path);
+    }
+    Ok(match before {
+        None => Stored::Added,
         Some(before) => {
             if before.hash != object.hash {
                 freed.push(before.hash);
             }
-            txn.stale();
-            Ok(Stored::Replaced)
+            Stored::Replaced
         }
+    })
+}
+
+/// Take out the rows that the new one at `path` puts an end to.
+fn make_way(txn: &mut Txn<'_>, path: &str, freed: &mut Vec<Hash>) -> Result<(), StoreError> {
+    let key = key::unvaried(path);
+    let mut gone = index::variants(txn.read(), key)?;
+    if key != path {
+        let excess = gone.len().saturating_sub(MAX_VARIANTS);
+        // The clock may have jumped back: the new one is not the oldest.
+        gone.retain(|variant| variant.path != path);
+        gone.truncate(excess);
+        // A pinned one isn't there: the new row would have given way to it.
+        gone.extend(index::named_at(txn.read(), key)?);
     }
+    for object in gone {
+        txn.delete(&object.path)?;
+        freed.push(object.hash);
+    }
+    Ok(())
 }
 
 /// Whether two objects answer the same.
 pub(super) fn same(a: &ObjectInfo, b: &ObjectInfo) -> bool {
     let key = |object: &ObjectInfo| (object.hash, object.size, object.pinned, object.coding, object.last_modified);
-    key(a) == key(b) && a.content_type == b.content_type
-}
-
-/// Take out every object of a blob, remembering the pinned ones, and the blob's row.
-fn drop_objects(txn: &mut Txn<'_>, hash: &Hash) -> Result<(), StoreError> {
-    for object in index::objects_of(txn.read(), hash, u32::MAX)? {
-        txn.lose(&object.path)?;
-    }
-    txn.delete_blob(hash)?;
-    txn.stale();
-    Ok(())
+    key(a) == key(b) && (&a.content_type, &a.extra) == (&b.content_type, &b.extra)
 }

@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use super::blobs::{Found, Id, Tmp};
 use super::error::CasError;
 use super::segments::Segments;
+use super::together::together;
 
 /// The directories below the root, each 0700.
 const SUBDIRS: [&str; 4] = ["b3", "quarantine", "manifests", "tmp"];
@@ -123,9 +124,8 @@ impl CasDir {
 
     /// Sync the shards' directories, and the one above them: what was linked before survives a power cut.
     pub fn sync(&self, shards: &BTreeSet<u8>) -> io::Result<()> {
-        for shard in shards {
-            self.shard_dir(*shard)?.sync_all()?;
-        }
+        let mut shards: Vec<_> = shards.iter().collect();
+        together(&mut shards, |shard| self.shard_dir(**shard)?.sync_all())?;
         self.b3.sync_all()
     }
 

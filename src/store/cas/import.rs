@@ -244,6 +244,7 @@ fn one(inner: &Arc<Inner>, source: &Source) -> Result<OneFile, StoreError> {
         content_type: media_type::of(&source.key),
         coding: Coding::Identity,
         last_modified: Some(from_seconds(before.mtime())),
+        extra: None,
     };
     if let (Some(row), None) = (&row, &staged.tmp) {
         let now = ObjectInfo {
@@ -253,6 +254,7 @@ fn one(inner: &Arc<Inner>, source: &Source) -> Result<OneFile, StoreError> {
             content_type: meta.content_type.to_string(),
             coding: meta.coding,
             last_modified: meta.last_modified,
+            extra: None,
             ..row.clone()
         };
         if same(row, &now) {

@@ -4,13 +4,14 @@
 //! is quarantined. Blobs are written without a name, linked when they are whole, and only then indexed, so a crash leaves
 //! nothing but a blob that no object names, which [`Cas::gc`] and the housekeeping remove. Several processes may share a directory.
 //!
-//! Everything here may block on a disk: call it off a worker thread, but for [`Cas::epoch`], [`Cas::touch`] and
-//! [`Cas::writable`].
+//! Everything here may block on a disk: call it off a worker thread, but for [`Cas::stamp`], [`Cas::holds`], [`Cas::touch`],
+//! [`Cas::writable`] and [`BlobHasher`].
 
 mod blobs;
 mod commit;
 mod dir;
 mod error;
+mod filled;
 mod gc;
 mod housekeep;
 mod import;
@@ -20,9 +21,12 @@ mod large;
 mod manifest;
 mod memory;
 mod regular;
+mod remove;
 mod segments;
+mod stamp;
 #[cfg(test)]
 mod tests;
+mod together;
 mod types;
 mod verify;
 mod walk;
@@ -40,10 +44,13 @@ pub use commit::Put;
 pub use error::CasError;
 pub use housekeep::Recency;
 pub use import::ImportOptions;
+pub use key::{KeyParts, filled_key, variant_key};
+pub use stamp::Stamp;
 pub use types::*;
-pub use write::{BlobWriter, Staged};
+pub use write::{BlobHasher, BlobWriter, Staged};
 
 use crate::conf::{CasBacking, CasConf, Durability};
+use crate::observe::faults;
 use crate::rules::encoding::Coding;
 use crate::store::{Body, Object, Store, StoreError, Window};
 use blobs::{Blobs, Found, Id};
@@ -101,6 +108,7 @@ impl Cas {
     /// Open the store that `conf` describes, making its directory where needed. A directory that another user may write is an
     /// error; a damaged index is not.
     pub fn open(conf: &CasConf) -> Result<Self, CasError> {
+        faults::arm().map_err(|why| CasError::Refused(why.into()))?;
         let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 20);
         let (dir, blobs, max_objects) = match conf.store {
             CasBacking::Disk => {
@@ -142,10 +150,23 @@ impl Cas {
         Ok(body.map(|body| object(body, *hash, None, Cow::Borrowed("application/octet-stream"), Coding::Identity)))
     }
 
-    /// A number that stands still as long as copies of objects in RAM are right: it moves when another process changed what
-    /// some path answers, and when this one purged, replaced or quarantined. One load.
-    pub fn epoch(&self) -> u64 {
-        self.inner.index.epoch()
+    /// The object of a row, with its verified body. `None` where the row is gone, or names another blob by now: look for the key anew.
+    pub fn object(&self, info: &ObjectInfo) -> Result<Option<Object>, StoreError> {
+        // A row whose blob is gone was replaced a moment ago, or is left over: the second look tells.
+        for last in [false, true] {
+            if let Some(body) = self.inner.body(&info.hash)? {
+                self.inner.used(info);
+                let content_type = Cow::Owned(info.content_type.clone());
+                return Ok(Some(object(body, info.hash, info.last_modified, content_type, info.coding)));
+            }
+            if self.info(&info.path)?.is_none_or(|now| now.hash != info.hash) {
+                return Ok(None);
+            }
+            if last {
+                self.inner.forget(&info.hash)?;
+            }
+        }
+        Ok(None)
     }
 
     /// Whether blobs could be written when the housekeeping last looked. One load.
@@ -153,9 +174,9 @@ impl Cas {
         self.inner.writable.load(Ordering::Relaxed)
     }
 
-    /// What the index says of `path`, without touching the blob.
-    pub fn info(&self, path: &str) -> Result<Option<ObjectInfo>, StoreError> {
-        self.inner.index.read(|connection| index::get(connection, path))
+    /// What the index says of `key`, without touching the blob.
+    pub fn info(&self, key: &str) -> Result<Option<ObjectInfo>, StoreError> {
+        self.inner.index.read(|connection| index::get(connection, key))
     }
 
     /// Call `each` with every object below `prefix` (empty for all) in the order of paths, until it breaks. Holds a page of
@@ -181,16 +202,11 @@ impl Store for Cas {
     }
 
     fn head(&self, key: &str) -> Result<Option<Object>, StoreError> {
-        // A row whose blob is gone was replaced a moment ago, or is left over: the second look tells.
-        for last in [false, true] {
+        // Replaced between the look at the row and the look for its blob, the second row is another.
+        for _ in 0..2 {
             let Some(info) = self.info(key)? else { return Ok(None) };
-            if let Some(body) = self.inner.body(&info.hash)? {
-                self.inner.used(&info);
-                let content_type = Cow::Owned(info.content_type);
-                return Ok(Some(object(body, info.hash, info.last_modified, content_type, info.coding)));
-            }
-            if last {
-                self.inner.forget(&info.hash)?;
+            if let Some(object) = self.object(&info)? {
+                return Ok(Some(object));
             }
         }
         Ok(None)
@@ -223,7 +239,7 @@ impl Inner {
     fn list(&self, prefix: &str, each: &mut dyn FnMut(ObjectInfo) -> ControlFlow<()>) -> Result<(), StoreError> {
         let mut after = String::new();
         loop {
-            let page = self.index.read(|connection| index::page(connection, prefix, &after, 1000))?;
+            let page = self.index.read(|connection| index::page(connection, prefix, &after))?;
             let Some(last) = page.last() else { return Ok(()) };
             after.clone_from(&last.path);
             for object in page {
@@ -236,6 +252,8 @@ impl Inner {
 
     /// The verified body of a blob; `None` where there is none. A bad one is quarantined and is [`StoreError::Corrupt`].
     fn body(self: &Arc<Self>, hash: &Hash) -> Result<Option<Body>, StoreError> {
+        faults::stall("cas.read");
+        faults::hit("cas.read")?;
         if let Some(blob) = self.handles.get(hash.as_bytes()) {
             if blob.is_linked() && blob.check().is_ok() {
                 return Ok(Some(Body::Windowed(blob)));

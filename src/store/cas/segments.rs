@@ -94,6 +94,12 @@ pub struct TreeHasher {
     len: u64,
 }
 
+impl Default for TreeHasher {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl TreeHasher {
     /// Nothing hashed yet.
     pub fn new() -> Self {

@@ -5,9 +5,16 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use blake3::Hash;
+use bytes::Bytes;
 
 use crate::rules::encoding::Coding;
 use crate::rules::media_type;
+
+/// The most bytes of [`Meta::extra`].
+pub const MAX_EXTRA: usize = 64 * 1024;
+
+/// Variants of a key that are kept; the one stored first makes room for the seventeenth.
+pub const MAX_VARIANTS: usize = 16;
 
 /// What an object is besides its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +27,9 @@ pub struct Meta {
     pub coding: Coding,
     /// Modification time of the source, kept in whole seconds.
     pub last_modified: Option<SystemTime>,
+    /// What whoever filled it keeps of the origin's answer, at most [`MAX_EXTRA`] bytes; the store does not look into it. `None` for
+    /// an import.
+    pub extra: Option<Bytes>,
 }
 
 /// What became of an object that was put.
@@ -31,14 +41,14 @@ pub enum Stored {
     Replaced,
     /// The path had this very object.
     Unchanged,
-    /// The path holds a pinned object, which one that isn't pinned does not replace.
+    /// A pinned object stands at the path; one that isn't pinned neither replaces it nor stands beside it.
     Kept,
 }
 
 /// An object as the index knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectInfo {
-    /// What follows `/edge/assets/`, decoded.
+    /// The key: what follows `/edge/assets/`, decoded; a filled object's may go on behind it, see [`KeyParts`](super::KeyParts).
     pub path: String,
     /// BLAKE3 of the bytes: the name of the blob.
     pub hash: Hash,
@@ -52,16 +62,18 @@ pub struct ObjectInfo {
     pub coding: Coding,
     /// Modification time of the source.
     pub last_modified: Option<SystemTime>,
-    /// When it was stored.
+    /// When it was stored, or last refreshed.
     pub stored_at: SystemTime,
     /// When it was last used, to about a minute; kept for objects that can be evicted.
     pub last_used: SystemTime,
+    /// See [`Meta::extra`].
+    pub extra: Option<Bytes>,
 }
 
 /// What a purge removes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purge<'a> {
-    /// The object at this path.
+    /// The object at this path, whatever its queries and variants.
     Path(&'a str),
     /// Every object below this prefix, `P/…`; empty for all of them.
     Prefix(&'a str),
@@ -83,8 +95,10 @@ pub struct Removed {
 pub struct Stat {
     /// Objects in the index.
     pub objects: u64,
-    /// Those of them that are pinned.
+    /// Those of them that are pinned; the others were filled.
     pub pinned: u64,
+    /// Those of them that are one of several variants of a key.
+    pub variants: u64,
     /// Sum of the objects' lengths in bytes: a blob that two objects share counts twice.
     pub object_bytes: u64,
     /// Blobs.

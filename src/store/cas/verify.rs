@@ -18,9 +18,6 @@ const MAX_THREADS: usize = 8;
 /// Paths that a fault names.
 const MAX_PATHS: u32 = 16;
 
-/// Rows of a page.
-const PAGE: u32 = 1000;
-
 enum Found {
     Blob(u64),
     Fault(Fault),
@@ -94,7 +91,7 @@ impl Cas {
     fn verify_objects(&self, report: &mut VerifyReport, faults: &mut Vec<Fault>) -> Result<(), StoreError> {
         let mut after = String::new();
         loop {
-            let page = self.inner.index.read(|connection| index::page(connection, "", &after, PAGE))?;
+            let page = self.inner.index.read(|connection| index::page(connection, "", &after))?;
             let Some(last) = page.last() else { return Ok(()) };
             after.clone_from(&last.path);
             for object in &page {
@@ -114,7 +111,7 @@ impl Cas {
     fn lost(&self) -> Result<Vec<Fault>, StoreError> {
         let (mut faults, mut after) = (Vec::new(), String::new());
         loop {
-            let page = self.inner.index.read(|connection| index::lost(connection, &after, PAGE))?;
+            let page = self.inner.index.read(|connection| index::lost(connection, &after, index::PAGE))?;
             let Some(last) = page.last() else { return Ok(faults) };
             after.clone_from(&last.path);
             faults.extend(page.into_iter().map(|object| Fault::Lost { path: object.path, hash: object.hash }));

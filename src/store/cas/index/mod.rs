@@ -7,13 +7,14 @@
 mod lock;
 mod rows;
 mod schema;
+mod txn;
 mod value;
 
 use std::fs::{self, File};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use arc_swap::ArcSwap;
 use rusqlite::{Connection, TransactionBehavior};
@@ -22,12 +23,14 @@ use super::blobs::Id;
 use super::dir::{CasDir, unique};
 use super::error::CasError;
 use super::manifest;
+use super::stamp::Stamps;
 use super::types::now;
 use crate::observe::bus::{Event, publish};
 use crate::store::StoreError;
 
 use lock::lock_dir;
 pub(super) use rows::*;
+pub(super) use txn::Txn;
 pub(super) use value::{MAX_COUNT, MAX_SEQ, coding_number, coding_of};
 
 const FILE: &str = "index.sqlite";
@@ -40,10 +43,8 @@ pub(super) struct Index {
     /// The directory; none for an index in memory.
     dir: Option<Arc<CasDir>>,
     state: ArcSwap<State>,
-    /// Goes up when copies in RAM may be wrong.
-    epoch: AtomicU64,
-    /// The generation this process has seen.
-    seen: AtomicI64,
+    /// By which copies in RAM learn that they are wrong.
+    pub stamps: Stamps,
     /// The file that a statement found damaged. Held while it is replaced.
     damaged: Mutex<Option<Id>>,
     /// Spreads readers over the connections.
@@ -61,6 +62,8 @@ struct State {
 struct Writer {
     connection: Connection,
     full: bool,
+    /// The generation that this process knows of. Behind the lock, so that no commit of our own comes between it and a look at the file.
+    seen: i64,
 }
 
 impl Index {
@@ -71,24 +74,16 @@ impl Index {
             None => {
                 let mut connection = schema::connect(None)?;
                 schema::create(&mut connection)?;
-                State::new(None, connection, Box::new([]))
+                State::new(None, connection, Box::new([]))?
             }
         };
-        let index = Self {
+        Ok(Self {
             dir,
             state: ArcSwap::from_pointee(state),
-            epoch: AtomicU64::new(1),
-            seen: AtomicI64::new(0),
+            stamps: Stamps::default(),
             damaged: Mutex::new(None),
             next: AtomicUsize::new(0),
-        };
-        index.seen.store(index.read(totals)?.generation, Ordering::Relaxed);
-        Ok(index)
-    }
-
-    /// See [`super::Cas::epoch`].
-    pub fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Acquire)
+        })
     }
 
     /// Read on a connection of the pool.
@@ -136,20 +131,22 @@ impl Index {
             writer.connection.execute_batch(level)?;
             writer.full = durable;
         }
-        let inner = writer.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let Writer { connection, seen, .. } = &mut *writer;
+        let inner = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         if self.moved(state) {
             return Err(std::io::Error::other("the index was replaced while it was being written").into());
         }
         let mut txn = Txn::begin(inner)?;
-        if self.seen.swap(txn.generation, Ordering::AcqRel) != txn.generation {
-            self.epoch.fetch_add(1, Ordering::AcqRel);
+        // Nobody else commits before this transaction ends: what differs was changed by another process before it.
+        if std::mem::replace(seen, txn.generation) != txn.generation {
+            self.stamps.move_all();
         }
         let value = work(&mut txn)?;
-        let stale = txn.stale;
-        self.seen.store(txn.commit()?, Ordering::Release);
-        if stale {
-            self.epoch.fetch_add(1, Ordering::AcqRel);
-        }
+        let stale = txn.take_stale();
+        let committed = txn.commit();
+        // Also where the commit failed: it may have come to the disk before it did.
+        self.stamps.move_some(&stale);
+        *seen = committed?;
         Ok(value)
     }
 
@@ -164,12 +161,28 @@ impl Index {
     /// Look whether other processes changed the index; replace it where it is damaged or gone. Called about once a second.
     pub fn keep(&self) -> Result<(), StoreError> {
         self.recover()?;
-        let generation = self.read(totals)?.generation;
-        // One that can't go up any more no longer tells of changes: each look counts as one.
-        if self.seen.swap(generation, Ordering::AcqRel) != generation || generation == MAX_SEQ {
-            self.epoch.fetch_add(1, Ordering::AcqRel);
+        let state = self.state.load();
+        let mut writer = match state.writer.try_lock() {
+            Ok(writer) => writer,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            // A transaction of our own is at work: it looks itself, and what comes behind it shows the next time.
+            Err(TryLockError::WouldBlock) => return Ok(()),
+        };
+        match totals(&writer.connection) {
+            Ok(totals) => {
+                // One that can't go up any more no longer tells of changes: each look counts as one.
+                if std::mem::replace(&mut writer.seen, totals.generation) != totals.generation
+                    || totals.generation == MAX_SEQ
+                {
+                    self.stamps.move_all();
+                }
+                Ok(())
+            }
+            Err(error) => {
+                drop(writer);
+                Err(self.note(&state, error.into()))
+            }
         }
-        Ok(())
     }
 
     /// What a command came to. Where it met damage, the index is replaced before the command ends: there may be no housekeeping
@@ -200,12 +213,9 @@ impl Index {
         if bad.is_none() && !self.moved(&current) {
             return Ok(());
         }
-        let state = State::open(dir, bad)?;
-        let generation = totals(&lock(&state.writer).connection)?.generation;
-        self.state.store(Arc::new(state));
-        self.seen.store(generation, Ordering::Release);
+        self.state.store(Arc::new(State::open(dir, bad)?));
         *damaged = None;
-        self.epoch.fetch_add(1, Ordering::AcqRel);
+        self.stamps.move_all();
         Ok(())
     }
 
@@ -222,8 +232,9 @@ impl Index {
 }
 
 impl State {
-    fn new(id: Option<Id>, connection: Connection, readers: Box<[Mutex<Connection>]>) -> Self {
-        Self { id, writer: Mutex::new(Writer { connection, full: false }), readers }
+    fn new(id: Option<Id>, connection: Connection, readers: Box<[Mutex<Connection>]>) -> rusqlite::Result<Self> {
+        let seen = totals(&connection)?.generation;
+        Ok(Self { id, writer: Mutex::new(Writer { connection, full: false, seen }), readers })
     }
 
     /// Open the file, with every other process that opens, rebuilds or sets aside kept out. `bad` is a file known as damaged.
@@ -250,7 +261,7 @@ impl State {
                 Ok(Mutex::new(reader))
             })
             .collect::<rusqlite::Result<_>>()?;
-        Ok(Self::new(Some(Id::of(&meta)), connection, readers))
+        Ok(Self::new(Some(Id::of(&meta)), connection, readers)?)
     }
 }
 

@@ -1,12 +1,12 @@
-//! The index's statements: reads on any connection, changes on a transaction.
+//! The statements that read the index, on any connection.
 
 use blake3::Hash;
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::value::{Count, Flag, Key, MAX_SEQ, MediaType, Name, Seq, coding_number, coding_of, column};
+use super::value::{Count, Extra, Flag, Key, MediaType, Name, Seq, coding_of};
 use crate::store::StoreError;
 use crate::store::cas::key;
-use crate::store::cas::types::{ObjectInfo, Stat, from_seconds, to_seconds};
+use crate::store::cas::types::{MAX_VARIANTS, ObjectInfo, Stat, from_seconds};
 
 /// Sums that triggers keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,24 +26,32 @@ pub struct Named {
     pub pinned: bool,
 }
 
-const COLUMNS: &str = "path, hash, size, pinned, content_type, coding, last_modified, stored_at, last_used";
+const COLUMNS: &str = "path, hash, size, pinned, content_type, coding, last_modified, stored_at, last_used, extra";
+
+/// Rows of a page. Each may have [`MAX_EXTRA`](crate::store::cas::types::MAX_EXTRA) bytes beside it: 16 MiB at the worst.
+pub const PAGE: u32 = 256;
 
 fn object(row: &Row<'_>) -> rusqlite::Result<ObjectInfo> {
     let coding = row.get(5)?;
+    let (path, pinned) = (row.get::<_, Key>(0)?.0, row.get::<_, Flag>(3)?.0);
+    if pinned && !key::is_path(&path) {
+        return Err(rusqlite::Error::IntegralValueOutOfRange(3, 1));
+    }
     Ok(ObjectInfo {
-        path: row.get::<_, Key>(0)?.0,
+        path,
         hash: row.get::<_, Name>(1)?.0,
         size: row.get::<_, Count>(2)?.0,
-        pinned: row.get::<_, Flag>(3)?.0,
+        pinned,
         content_type: row.get::<_, MediaType>(4)?.0,
         coding: coding_of(coding).ok_or(rusqlite::Error::IntegralValueOutOfRange(5, coding))?,
         last_modified: row.get::<_, Option<i64>>(6)?.map(from_seconds),
         stored_at: from_seconds(row.get(7)?),
         last_used: from_seconds(row.get(8)?),
+        extra: row.get::<_, Extra>(9)?.0,
     })
 }
 
-fn named(row: &Row<'_>) -> rusqlite::Result<Named> {
+pub(super) fn named(row: &Row<'_>) -> rusqlite::Result<Named> {
     Ok(Named { path: row.get::<_, Key>(0)?.0, hash: row.get::<_, Name>(1)?.0, pinned: row.get::<_, Flag>(2)?.0 })
 }
 
@@ -55,25 +63,48 @@ pub fn get(connection: &Connection, path: &str) -> rusqlite::Result<Option<Objec
 
 /// The statements over [`COLUMNS`], made once: the cache of statements compares them byte by byte.
 fn statement(which: usize) -> &'static str {
-    static SQL: std::sync::OnceLock<[String; 3]> = std::sync::OnceLock::new();
+    static SQL: std::sync::OnceLock<[String; 4]> = std::sync::OnceLock::new();
     &SQL.get_or_init(|| {
         [
             format!("SELECT {COLUMNS} FROM objects WHERE path = ?1"),
             format!("SELECT {COLUMNS} FROM objects WHERE path > ?1 ORDER BY path LIMIT ?2"),
             format!("SELECT {COLUMNS} FROM objects WHERE path > ?1 AND path < ?3 ORDER BY path LIMIT ?2"),
+            // Of the variants no more are sorted than are told; their order is that of their storing, and `seq` parts those of a second.
+            format!(
+                "SELECT {COLUMNS} FROM (
+                     SELECT {COLUMNS}, seq FROM objects WHERE path = ?1
+                     UNION ALL SELECT {COLUMNS}, seq FROM objects WHERE path = ?2 AND ?2 <> ?1 AND pinned = 1
+                     UNION ALL SELECT * FROM (SELECT {COLUMNS}, seq FROM objects WHERE path > ?3 AND path < ?4
+                                              ORDER BY stored_at DESC, seq DESC LIMIT {MAX_VARIANTS}))
+                 ORDER BY pinned DESC, stored_at DESC, seq DESC"
+            ),
         ]
     })[which]
 }
 
-/// At most `count` objects behind `after` in the order of paths, below `prefix`.
-pub fn page(connection: &Connection, prefix: &str, after: &str, count: u32) -> rusqlite::Result<Vec<ObjectInfo>> {
+/// At most [`PAGE`] objects behind `after` in the order of keys, below `prefix`.
+pub fn page(connection: &Connection, prefix: &str, after: &str) -> rusqlite::Result<Vec<ObjectInfo>> {
     match key::below(prefix) {
-        None => connection.prepare_cached(statement(1))?.query_map(params![after, count], object)?.collect(),
+        None => connection.prepare_cached(statement(1))?.query_map(params![after, PAGE], object)?.collect(),
         Some((from, to)) => {
             let after = if after < from.as_str() { from.as_str() } else { after };
-            connection.prepare_cached(statement(2))?.query_map(params![after, count, to], object)?.collect()
+            connection.prepare_cached(statement(2))?.query_map(params![after, PAGE, to], object)?.collect()
         }
     }
+}
+
+/// The object at `key` and its variants, newest first; the pinned one of its path before them.
+pub fn candidates(connection: &Connection, key: &str) -> rusqlite::Result<Vec<ObjectInfo>> {
+    let (from, to) = key::variants(key);
+    let params = params![key, key::path_of(key), from, to];
+    connection.prepare_cached(statement(3))?.query_map(params, object)?.collect()
+}
+
+/// The variants of `key`, the one stored first first; of a number that no index of ours has, the first thousand.
+pub fn variants(connection: &Connection, key: &str) -> rusqlite::Result<Vec<Named>> {
+    let (from, to) = key::variants(key);
+    let sql = "SELECT path, hash, pinned FROM objects WHERE path > ?1 AND path < ?2 ORDER BY stored_at, seq LIMIT 1000";
+    connection.prepare_cached(sql)?.query_map([from, to], named)?.collect()
 }
 
 /// Call `each` with every pinned object and its `seq`, the lost ones included.
@@ -85,9 +116,21 @@ pub fn each_pinned(
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        each(object(row)?, row.get::<_, Seq>(9)?.0)?;
+        each(object(row)?, row.get::<_, Seq>(10)?.0)?;
     }
     Ok(())
+}
+
+/// Whether a pinned object stands at `path`.
+pub fn is_pinned(connection: &Connection, path: &str) -> rusqlite::Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM objects WHERE path = ?1 AND pinned = 1)";
+    connection.prepare_cached(sql)?.query_row([path], |row| row.get(0))
+}
+
+/// The object at `key`, by its blob.
+pub fn named_at(connection: &Connection, key: &str) -> rusqlite::Result<Option<Named>> {
+    let sql = "SELECT path, hash, pinned FROM objects WHERE path = ?1";
+    connection.prepare_cached(sql)?.query_row([key], named).optional()
 }
 
 /// Whether some object's blob is `hash`.
@@ -145,8 +188,8 @@ pub fn totals(connection: &Connection) -> rusqlite::Result<Totals> {
 pub fn stat(connection: &Connection) -> rusqlite::Result<Stat> {
     let totals = totals(connection)?;
     let lost = connection.query_row("SELECT count(*) FROM lost", [], |row| row.get::<_, Count>(0))?.0;
-    let sql =
-        "SELECT count(*), count(*) FILTER (WHERE pinned = 1), total(size), min(stored_at), max(stored_at) FROM objects";
+    let sql = "SELECT count(*), count(*) FILTER (WHERE pinned = 1), total(size), min(stored_at), max(stored_at),
+               count(*) FILTER (WHERE instr(path, char(0) || 'v') > 0) FROM objects";
     connection.query_row(sql, [], |row| {
         Ok(Stat {
             objects: row.get::<_, Count>(0)?.0,
@@ -159,184 +202,7 @@ pub fn stat(connection: &Connection) -> rusqlite::Result<Stat> {
             quarantined: 0,
             oldest: row.get::<_, Option<i64>>(3)?.map(from_seconds),
             newest: row.get::<_, Option<i64>>(4)?.map(from_seconds),
+            variants: row.get::<_, Count>(5)?.0,
         })
     })
-}
-
-/// What changes the index, inside one `BEGIN IMMEDIATE`.
-pub struct Txn<'a> {
-    pub(super) inner: Transaction<'a>,
-    /// The generation before this transaction.
-    pub generation: i64,
-    /// Whether what some path answers changed.
-    pub(super) changed: bool,
-    /// Whether copies in RAM became wrong.
-    pub(super) stale: bool,
-}
-
-impl<'a> Txn<'a> {
-    /// Begin to change what `inner` holds.
-    pub fn begin(inner: Transaction<'a>) -> rusqlite::Result<Self> {
-        let generation = totals(&inner)?.generation;
-        Ok(Self { inner, generation, changed: false, stale: false })
-    }
-
-    /// Make it so; the generation that this leaves.
-    pub fn commit(self) -> rusqlite::Result<i64> {
-        // At its end, which only a mad manifest can bring about, it stands still; see `Index::keep`.
-        let generation = (self.generation + i64::from(self.changed)).min(MAX_SEQ);
-        if self.changed {
-            self.inner.prepare_cached("UPDATE totals SET generation = ?1")?.execute([generation])?;
-        }
-        self.inner.commit()?;
-        Ok(generation)
-    }
-
-    /// For the reads above.
-    pub fn read(&self) -> &Connection {
-        &self.inner
-    }
-
-    /// The generation of the rows written here.
-    pub fn seq(&self) -> i64 {
-        (self.generation + 1).min(MAX_SEQ)
-    }
-
-    /// Write an object, in place of what its path had. A row with a higher `seq` stays, unless it claims to be of a generation that
-    /// is not yet.
-    pub fn put(&mut self, object: &ObjectInfo, seq: i64) -> rusqlite::Result<()> {
-        let sql = "INSERT INTO objects VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-                   ON CONFLICT (path) DO UPDATE SET hash = excluded.hash, size = excluded.size, pinned = excluded.pinned,
-                   content_type = excluded.content_type, coding = excluded.coding, last_modified = excluded.last_modified,
-                   stored_at = excluded.stored_at, last_used = excluded.last_used, seq = excluded.seq
-                   WHERE (objects.seq > excluded.seq AND objects.seq <= ?11) IS NOT TRUE";
-        self.inner.prepare_cached(sql)?.execute(params![
-            object.path,
-            object.hash.as_bytes(),
-            column(object.size),
-            object.pinned,
-            object.content_type,
-            coding_number(object.coding),
-            object.last_modified.map(to_seconds),
-            to_seconds(object.stored_at),
-            to_seconds(object.last_used),
-            seq,
-            self.seq(),
-        ])?;
-        // One that isn't pinned answers in its place, and does not bring it back.
-        if object.pinned {
-            self.unlose(&object.path)?;
-        }
-        self.changed = true;
-        Ok(())
-    }
-
-    /// Write a blob's row. Once synced, it stays so.
-    pub fn put_blob(&mut self, hash: &Hash, size: u64, allocated: u64, synced: bool) -> rusqlite::Result<()> {
-        let sql = "INSERT INTO blobs VALUES (?1, ?2, ?3, ?4)
-                   ON CONFLICT (hash) DO UPDATE SET allocated = excluded.allocated, synced = max(synced, excluded.synced)";
-        self.inner.prepare_cached(sql)?.execute(params![hash.as_bytes(), column(size), column(allocated), synced])?;
-        Ok(())
-    }
-
-    /// Take an object out; whether it was there.
-    pub fn delete(&mut self, path: &str) -> rusqlite::Result<bool> {
-        let gone = self.inner.prepare_cached("DELETE FROM objects WHERE path = ?1")?.execute([path])? > 0;
-        self.changed |= gone;
-        Ok(gone)
-    }
-
-    /// Take a blob's row out; its allocated bytes.
-    pub fn delete_blob(&mut self, hash: &Hash) -> rusqlite::Result<u64> {
-        let sql = "DELETE FROM blobs WHERE hash = ?1 RETURNING allocated";
-        let freed: Option<Count> =
-            self.inner.prepare_cached(sql)?.query_row([hash.as_bytes()], |row| row.get(0)).optional()?;
-        Ok(freed.map_or(0, |count| count.0))
-    }
-
-    /// Take out an object whose blob is bad or gone; a pinned one is remembered as lost.
-    pub fn lose(&mut self, path: &str) -> rusqlite::Result<()> {
-        let sql = "INSERT OR REPLACE INTO lost SELECT * FROM objects WHERE path = ?1 AND pinned = 1";
-        self.inner.prepare_cached(sql)?.execute([path])?;
-        self.delete(path)?;
-        Ok(())
-    }
-
-    /// Forget that a pinned object is lost.
-    pub fn unlose(&mut self, path: &str) -> rusqlite::Result<bool> {
-        Ok(self.inner.prepare_cached("DELETE FROM lost WHERE path = ?1")?.execute([path])? > 0)
-    }
-
-    /// Forget every lost object below `prefix`.
-    pub fn unlose_below(&mut self, prefix: &str) -> rusqlite::Result<usize> {
-        match key::below(prefix) {
-            None => self.inner.execute("DELETE FROM lost", []),
-            Some((from, to)) => self.inner.execute("DELETE FROM lost WHERE path >= ?1 AND path < ?2", [from, to]),
-        }
-    }
-
-    /// Note a use, unless a later one is noted. A pinned object is never evicted: its recency is not kept.
-    pub fn touch(&mut self, path: &str, seconds: i64) -> rusqlite::Result<()> {
-        let sql = "UPDATE objects SET last_used = ?2 WHERE path = ?1 AND pinned = 0 AND last_used < ?2";
-        self.inner.prepare_cached(sql)?.execute(params![path, seconds])?;
-        Ok(())
-    }
-
-    /// The `count` objects used longest ago that aren't pinned.
-    pub fn oldest(&self, count: u32) -> rusqlite::Result<Vec<Named>> {
-        let sql = "SELECT path, hash, 0 FROM objects WHERE pinned = 0 ORDER BY last_used LIMIT ?1";
-        self.inner.prepare_cached(sql)?.query_map([count], named)?.collect()
-    }
-
-    /// At most `count` objects below `prefix` whose `seq` is at most `seq`, or of a generation that is not yet, behind `after`.
-    pub fn older(&self, prefix: &str, after: &str, seq: i64, count: u32) -> rusqlite::Result<Vec<Named>> {
-        match key::below(prefix) {
-            None => {
-                let sql =
-                    "SELECT path, hash, pinned FROM objects WHERE path > ?1 AND (seq > ?2 AND seq <= ?4) IS NOT TRUE
-                           ORDER BY path LIMIT ?3";
-                self.inner.prepare_cached(sql)?.query_map(params![after, seq, count, self.seq()], named)?.collect()
-            }
-            Some((from, to)) => {
-                let after = if after < from.as_str() { from.as_str() } else { after };
-                let sql = "SELECT path, hash, pinned FROM objects WHERE path > ?1 AND path < ?5
-                           AND (seq > ?2 AND seq <= ?4) IS NOT TRUE ORDER BY path LIMIT ?3";
-                self.inner.prepare_cached(sql)?.query_map(params![after, seq, count, self.seq(), to], named)?.collect()
-            }
-        }
-    }
-
-    /// Whether a pinned object stands below `prefix`.
-    pub fn pinned_below(&self, prefix: &str) -> rusqlite::Result<bool> {
-        let row = |row: &Row<'_>| row.get(0);
-        match key::below(prefix) {
-            None => self.inner.query_row("SELECT EXISTS (SELECT 1 FROM objects WHERE pinned = 1)", [], row),
-            Some(range) => self.inner.query_row(
-                "SELECT EXISTS (SELECT 1 FROM objects WHERE path >= ?1 AND path < ?2 AND pinned = 1)",
-                [range.0, range.1],
-                row,
-            ),
-        }
-    }
-
-    /// Count the sums of `totals` anew: a scan.
-    pub fn recount(&mut self) -> rusqlite::Result<()> {
-        // As floating point, the sum of mad numbers is no error either; it is exact to 2^53.
-        self.inner.execute_batch(
-            "UPDATE totals SET objects = (SELECT count(*) FROM objects), blobs = (SELECT count(*) FROM blobs),
-             allocated = (SELECT CAST(total(allocated) AS INTEGER) FROM blobs)",
-        )
-    }
-
-    /// Raise the generation to `generation`, if it is lower.
-    pub fn raise(&mut self, generation: i64) {
-        self.generation = self.generation.max(generation);
-        self.changed = true;
-    }
-
-    /// Copies of some object in RAM became wrong.
-    pub fn stale(&mut self) {
-        self.changed = true;
-        self.stale = true;
-    }
 }

@@ -4,12 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
 use super::rows::totals;
 
 /// The version this program reads and writes (`PRAGMA user_version`).
-pub const VERSION: i64 = 1;
+pub const VERSION: i64 = 2;
 
 /// How long a writer waits for another process. A batch of an import holds the lock for a few hundredths of a second.
 const BUSY: Duration = Duration::from_secs(10);
@@ -50,6 +50,9 @@ CREATE TRIGGER blob_change AFTER UPDATE OF allocated ON blobs
 CREATE TRIGGER blob_out AFTER DELETE ON blobs
     BEGIN UPDATE totals SET blobs = blobs - 1, allocated = allocated - old.allocated; END;
 ";
+
+/// Version 2: what whoever filled an object keeps of the origin's answer (NULL for imports). `path` may be the key of a filled object.
+const V2: &str = "ALTER TABLE objects ADD COLUMN extra BLOB; ALTER TABLE lost ADD COLUMN extra BLOB;";
 
 /// A connection to the index file, made where it doesn't exist; `None` for one in memory.
 pub fn connect(path: Option<&Path>) -> rusqlite::Result<Connection> {
@@ -92,6 +95,7 @@ pub fn create(connection: &mut Connection) -> rusqlite::Result<()> {
     if !made {
         transaction.execute_batch(V1)?;
     }
+    to_version_2(&transaction)?;
     transaction.commit()
 }
 
@@ -101,10 +105,26 @@ pub fn finish(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch("PRAGMA synchronous = NORMAL;")
 }
 
-/// Bring an index of an older version, `from`, to [`VERSION`]. Steps stand here in order, each in its own transaction.
-pub fn migrate(_connection: &mut Connection, from: i64) -> rusqlite::Result<()> {
-    debug_assert_eq!(from, VERSION, "version 1 is the first");
+/// Bring an index of an older version, `from`, to [`VERSION`]. Steps stand here in order, each in a transaction of its own that ends in
+/// its version: one that is cut short is done again.
+pub fn migrate(connection: &mut Connection, from: i64) -> rusqlite::Result<()> {
+    if from < 2 {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        to_version_2(&transaction)?;
+        transaction.execute_batch("PRAGMA user_version = 2")?;
+        transaction.commit()?;
+    }
+    if from < VERSION {
+        log::info!(event = "index_migrated", from = from, to = VERSION; "");
+    }
     Ok(())
+}
+
+/// Add what version 2 has and version 1 doesn't; nothing where it is there. SQLite looks at every row as it does.
+fn to_version_2(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM pragma_table_info('objects') WHERE name = 'extra')";
+    let done: bool = transaction.query_row(sql, [], |row| row.get(0))?;
+    if done { Ok(()) } else { transaction.execute_batch(V2) }
 }
 
 /// Whether the tables are there and answer, and the one row that every start reads makes sense. It does not read the whole file,
@@ -119,11 +139,11 @@ pub fn probe(connection: &Connection) -> rusqlite::Result<()> {
         }
     }
     for sql in [
-        "SELECT path, hash, size, pinned, content_type, coding, last_modified, stored_at, last_used, seq FROM objects LIMIT 1",
+        "SELECT path, hash, size, pinned, content_type, coding, last_modified, stored_at, last_used, seq, extra FROM objects LIMIT 1",
         "SELECT path FROM objects INDEXED BY objects_by_hash WHERE hash > x'00' LIMIT 1",
         "SELECT path FROM objects INDEXED BY objects_by_use WHERE pinned = 0 ORDER BY last_used LIMIT 1",
         "SELECT hash, size, allocated, synced FROM blobs LIMIT 1",
-        "SELECT path, hash FROM lost LIMIT 1",
+        "SELECT path, hash, extra FROM lost LIMIT 1",
     ] {
         connection.prepare(sql)?.query([])?.next()?;
     }

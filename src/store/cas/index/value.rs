@@ -4,11 +4,12 @@
 use std::borrow::Cow;
 
 use blake3::Hash;
+use bytes::Bytes;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 
-use crate::rules::asset_key;
 use crate::rules::encoding::Coding;
-use crate::store::cas::types::media_type_or_default;
+use crate::store::cas::key;
+use crate::store::cas::types::{MAX_EXTRA, media_type_or_default};
 
 /// The highest generation, and `seq`: no store lives to see it. Numbers up to here can be added to without a thought.
 pub const MAX_SEQ: i64 = 1 << 60;
@@ -60,14 +61,14 @@ impl FromSql for Flag {
     }
 }
 
-/// A path that a client can ask for.
+/// A path that a client can ask for, and what a filled object's key has behind it.
 pub struct Key(pub String);
 
 impl FromSql for Key {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        let path = value.as_str()?;
-        asset_key::check(path).map_err(|why| FromSqlError::Other(Box::new(why)))?;
-        Ok(Self(path.to_owned()))
+        let text = value.as_str()?;
+        key::check(text).map_err(|why| FromSqlError::Other(Box::new(why)))?;
+        Ok(Self(text.to_owned()))
     }
 }
 
@@ -77,6 +78,18 @@ pub struct MediaType(pub String);
 impl FromSql for MediaType {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         Ok(Self(media_type_or_default(Cow::Borrowed(value.as_str()?)).into_owned()))
+    }
+}
+
+/// What a filled object's row holds for whoever filled it: at most [`MAX_EXTRA`] bytes.
+pub struct Extra(pub Option<Bytes>);
+
+impl FromSql for Extra {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        match value.as_blob_or_null()? {
+            Some(bytes) if bytes.len() > MAX_EXTRA => Err(FromSqlError::InvalidType),
+            bytes => Ok(Self(bytes.map(Bytes::copy_from_slice))),
+        }
     }
 }
 

@@ -85,6 +85,7 @@ impl Line {
             last_modified: last_modified.map(from_seconds),
             stored_at: from_seconds(*stored_at),
             last_used: from_seconds(*stored_at),
+            extra: None,
         })
     }
 

@@ -85,7 +85,7 @@ fn apply(connection: &mut Connection, batch: &mut Vec<(ObjectInfo, i64)>, highes
 fn settle(dir: &CasDir, connection: &mut Connection) -> Result<(), StoreError> {
     let mut after = String::new();
     loop {
-        let page = index::page(connection, "", &after, BATCH as u32)?;
+        let page = index::page(connection, "", &after)?;
         let Some(last) = page.last() else { return Ok(()) };
         after.clone_from(&last.path);
         let mut txn = Txn::begin(connection.transaction_with_behavior(TransactionBehavior::Immediate)?)?;
