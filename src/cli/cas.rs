@@ -254,7 +254,8 @@ fn stat(cas: &Cas, json: bool, out: &mut Printed) -> Result<End, Stop> {
     let stat = cas.stat().map_err(CasError::from)?;
     if json {
         out.json(&json!({
-            "objects": stat.objects, "pinned": stat.pinned, "object_bytes": stat.object_bytes, "blobs": stat.blobs,
+            "objects": stat.objects, "pinned": stat.pinned, "filled": stat.objects.saturating_sub(stat.pinned),
+            "variants": stat.variants, "object_bytes": stat.object_bytes, "blobs": stat.blobs,
             "allocated_bytes": stat.allocated_bytes, "lost": stat.lost, "quarantined": stat.quarantined,
             "oldest": stat.oldest.map(seconds), "newest": stat.newest.map(seconds),
         }))?;
@@ -262,7 +263,9 @@ fn stat(cas: &Cas, json: bool, out: &mut Printed) -> Result<End, Stop> {
     }
     let now = SystemTime::now();
     let since = |time: Option<SystemTime>| time.map_or("-".into(), |time| age(time, now));
+    let filled = stat.objects.saturating_sub(stat.pinned);
     out.line(&format!("objects      {} ({} pinned), {}", stat.objects, stat.pinned, size(stat.object_bytes)))?;
+    out.line(&format!("filled       {filled} ({})", count(stat.variants, "variant")))?;
     out.line(&format!("blobs        {}, {} on disk", stat.blobs, size(stat.allocated_bytes)))?;
     out.line(&format!("stored       newest {}, oldest {}", since(stat.newest), since(stat.oldest)))?;
     out.line(&format!("quarantined  {}", stat.quarantined))?;

@@ -85,3 +85,35 @@ fn exit_codes_say_done_fault_or_usage() {
     fs::set_permissions(&at, fs::Permissions::from_mode(0o777)).unwrap();
     assert_eq!(exit(&["list", "--cas-dir", d]), 2, "others may write it");
 }
+
+#[test]
+fn no_nul_of_a_filled_key_reaches_the_output_of_any_command() {
+    let dir = temp();
+    let cas = Cas::open(&conf(dir.path())).unwrap();
+    let query = filled_key("a/b", Some("q=1"));
+    let (varied, gone) = (variant(&query, 0xabc), variant("gone", 1));
+    fill(&cas, &varied, b"varied", "v");
+    fill(&cas, &gone, b"gone", "g");
+    fs::remove_file(place(dir.path(), &blake3::hash(b"gone"))).unwrap();
+    flip(&place(dir.path(), &blake3::hash(b"varied")), 0);
+    drop(cas);
+    for (command, says) in [
+        (&["list"][..], &["00000000  a/b?q=1", "00000000  gone"][..]),
+        (
+            &["list", "--json"],
+            &["\"path\":\"a/b\"", "\"query\":\"q=1\"", "\"variant\":\"00000000000000000000000000000abc\""],
+        ),
+        (&["stat"], &["filled       2 (2 variants)"]),
+        (&["stat", "--json"], &["\"filled\":2", "\"variants\":2"]),
+        (&["verify", "--json"], &["a/b?q=1 (variant 0000", "gone (variant 0000"]),
+        (&["verify", "--quarantine"], &["a/b?q=1 (variant 0000", "gone (variant 0000"]),
+    ] {
+        let mut svc = std::process::Command::new(env!("CARGO_BIN_EXE_svc-edge"));
+        let output = svc.arg("cas").args(command).arg("--cas-dir").arg(dir.path()).env_clear().output().unwrap();
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(!text.contains('\0') && !text.contains("u0000"), "{command:?}: {text:?}");
+        for says in says {
+            assert!(text.contains(says), "{command:?}: {text}");
+        }
+    }
+}
