@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use prometheus::core::Collector as _;
 use prometheus::proto;
 
+use super::origins::{self, ByOrigin};
 use super::series::{BUCKETS_US, Counter, Counters, Gauge, Histograms, Label, Labels};
 use super::table;
 
@@ -28,6 +29,10 @@ pub enum Source {
     Gauge(&'static Gauge),
     /// A counter for each combination of labels.
     Family(&'static (dyn Family + Sync)),
+    /// A counter for each origin of the conf.
+    ByOrigin(&'static ByOrigin),
+    /// A gauge for each origin of the conf.
+    GaugeByOrigin(&'static ByOrigin),
     /// A histogram for each label value.
     Histogram(&'static (dyn Buckets + Sync)),
     /// Always 1; its labels are the version and the commit.
@@ -142,6 +147,30 @@ pub static TABLE: &[Metric] = &[
     ),
     row!("io_timeouts_total", ["op"], Source::Family(&table::IO_TIMEOUTS), "Work given up at its deadline."),
     row!(
+        "edge_live_fill_attempts_total",
+        ["origin"],
+        Source::ByOrigin(&table::FILL_ATTEMPTS),
+        "Requests sent to an origin, each try of a fill counted."
+    ),
+    row!(
+        "edge_live_fill_success_total",
+        ["origin"],
+        Source::ByOrigin(&table::FILL_SUCCESS),
+        "Answers of an origin received whole, whatever their status."
+    ),
+    row!(
+        "edge_origin_circuit_open",
+        ["origin"],
+        Source::GaugeByOrigin(&table::CIRCUIT_OPEN),
+        "1 while an origin is left alone after repeated failures, else 0."
+    ),
+    row!(
+        "backoff_retries_total",
+        ["op"],
+        Source::Family(&table::BACKOFF_RETRIES),
+        "Requests to origins tried again, by what made the try before fail."
+    ),
+    row!(
         "bus_lagged_total",
         ["bus"],
         Source::Family(&table::BUS_LAGGED),
@@ -178,6 +207,17 @@ impl Metric {
                 let series = (0..family.count()).map(|flat| family.series(flat));
                 (proto::MetricType::COUNTER, series.map(|(values, n)| counter_metric(self.pairs(&values), n)).collect())
             }
+            Source::ByOrigin(origins) => {
+                let series = origins.series().into_iter();
+                (proto::MetricType::COUNTER, series.map(|(name, n)| counter_metric(self.pairs(&[name]), n)).collect())
+            }
+            Source::GaugeByOrigin(origins) => {
+                let series = origins.series().into_iter();
+                let metric = |(name, n): (&'static str, u64)| {
+                    gauge_metric(self.pairs(&[name]), i64::try_from(n).unwrap_or(i64::MAX))
+                };
+                (proto::MetricType::GAUGE, series.map(metric).collect())
+            }
             Source::Histogram(histograms) => {
                 let series = histograms.values().iter().enumerate();
                 let metric = |(index, value): (usize, &&'static str)| {
@@ -209,6 +249,7 @@ impl Metric {
     /// Its labels with the values they can take, for the documentation. Those of a build are its own.
     fn labels_text(&self) -> String {
         let sets = match &self.source {
+            Source::ByOrigin(_) | Source::GaugeByOrigin(_) => return format!("`origin`: {}", origins::VALUES),
             Source::Family(family) => family.label_values(),
             Source::Histogram(histograms) => vec![histograms.values()],
             Source::Counter(_) | Source::Gauge(_) | Source::BuildInfo => Vec::new(),
@@ -259,8 +300,8 @@ const PREFACE: &str = "\
 # Metrics
 
 `GET /metrics` on the admin listener (`edge.metrics`) answers these in the text format of Prometheus, beside the process collector's
-`process_*`. Every series exists at zero from the start, and labels take no value but those written here. A counter starts again at
-zero with the process.
+`process_*`. Every series exists at zero from the start, and labels take no value but those written here; those
+of `origin` stand in the conf. A counter starts again at zero with the process.
 
 | name | type | labels | what |
 |---|---|---|---|
@@ -271,8 +312,8 @@ pub fn markdown() -> String {
     let mut page = PREFACE.to_owned();
     for metric in TABLE {
         let kind = match metric.source {
-            Source::Counter(_) | Source::Family(_) => "counter",
-            Source::Gauge(_) | Source::BuildInfo => "gauge",
+            Source::Counter(_) | Source::Family(_) | Source::ByOrigin(_) => "counter",
+            Source::Gauge(_) | Source::GaugeByOrigin(_) | Source::BuildInfo => "gauge",
             Source::Histogram(_) => "histogram",
         };
         // Writing to a String cannot fail.

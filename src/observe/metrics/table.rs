@@ -1,5 +1,6 @@
 //! The labels and the series: each static here has one row in [`super::TABLE`].
 
+use super::origins::ByOrigin;
 use super::series::{Counter, Counters, Gauge, Histograms, label};
 
 label! {
@@ -66,7 +67,15 @@ label! {
 
 label! {
     /// What took too long.
-    TimeoutOp { PackRead = "pack_read", Lookup = "lookup" }
+    TimeoutOp {
+        PackRead = "pack_read", Lookup = "lookup", OriginConnect = "origin_connect", OriginRead = "origin_read",
+        OriginTotal = "origin_total",
+    }
+}
+
+label! {
+    /// Why a request to an origin was tried again.
+    RetryOp { Connect = "connect", Timeout = "timeout", Status = "status" }
 }
 
 label! {
@@ -105,7 +114,7 @@ pub static CAS_OBJECTS: Gauge = Gauge::new();
 pub static CAS_EVICTIONS: Counter = Counter::new();
 /// Bytes that contradicted their hash or their directory.
 pub static VERIFY_FAILURES: Counters<VerifyKind> = Counters::new();
-/// Disk or database work given up at its deadline.
+/// Disk, database or network work given up at its deadline.
 pub static IO_TIMEOUTS: Counters<TimeoutOp> = Counters::new();
 /// Restarts of supervised components.
 pub static SERVICE_RESTARTS: Counters<Component> = Counters::new();
@@ -113,3 +122,11 @@ pub static SERVICE_RESTARTS: Counters<Component> = Counters::new();
 pub static BUS_LAGGED: Counters<Bus> = Counters::new();
 /// 1 when every readiness condition holds.
 pub static READY: Gauge = Gauge::new();
+/// Requests sent to origins.
+pub static FILL_ATTEMPTS: ByOrigin = ByOrigin::new();
+/// Answers of origins received whole.
+pub static FILL_SUCCESS: ByOrigin = ByOrigin::new();
+/// 1 while an origin is left alone.
+pub static CIRCUIT_OPEN: ByOrigin = ByOrigin::new();
+/// Requests to origins tried again.
+pub static BACKOFF_RETRIES: Counters<RetryOp> = Counters::new();
