@@ -10,7 +10,11 @@ pub mod boot;
 
 pub mod edge;
 
+pub mod origin;
+
 pub mod admin;
+
+pub mod fill;
 
 pub mod store;
 

@@ -5,7 +5,8 @@
 use std::path::{Path, PathBuf};
 
 /// The layers from top to bottom. `main` and `lib` only list modules.
-const LAYERS: [&str; 8] = ["cli", "boot", "edge", "admin", "store", "observe", "conf", "rules"];
+const LAYERS: [&str; 11] =
+    ["cli", "boot", "edge", "origin", "admin", "fill", "store", "shed", "observe", "conf", "rules"];
 
 /// Words that a layer must not know, with the reason.
 const IGNORANCE: [(&str, &[&str], &str); 6] = [

@@ -1,0 +1,98 @@
+//! The second `ProxyHttp`: how an origin is asked. It is bound to no listener and reached only through Pingora's subrequests;
+//! `fill` knows it as a `Fetch`.
+//!
+//! A request with its tries is in `fetch`; one try is one subrequest (`attempt`), whose phases are in `proxy`; where it goes is
+//! decided in `peer` and `dns`, what it says in `request`, how it ended in `verdict`, and its bytes come through `body`.
+//!
+//! **Pingora never retries here.** Each try is a subrequest of its own, every error of one is final to Pingora, and whether to try
+//! again is decided before a header is handed on (`retry`, `budget`, `circuit`: all pure). Retrying inside Pingora can splice two
+//! bodies, sleeps in the choice of a peer, and has a panic for whoever forgets `decide_reuse`; none of this can happen here.
+
+mod attempt;
+mod body;
+mod budget;
+mod circuit;
+mod conf;
+mod dns;
+mod fetch;
+mod peer;
+mod proxy;
+mod request;
+mod retry;
+mod state;
+mod verdict;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use pingora::http::RequestHeader;
+use pingora::proxy::{SubrequestSpawner, http_proxy};
+use pingora::server::configuration::ServerConf;
+use pingora::upstreams::peer::HttpPeer;
+
+pub use self::conf::{CircuitConf, Host, OriginConf, OriginUrl, OriginsConf, RetryConf, Timeouts};
+use self::dns::Dns;
+use self::request::Dress;
+use self::state::State;
+use crate::fill::fetch::FetchError;
+
+/// The origins of the conf, and everything that is remembered of them. Works on whatever tokio runtime calls it.
+pub struct Origins {
+    conf: OriginsConf,
+    dress: Dress,
+    /// In the order of `conf.origins`.
+    states: Vec<State>,
+    dns: Dns,
+    spawner: SubrequestSpawner,
+}
+
+/// Where a request that passes through goes.
+pub struct Place {
+    /// Whom to connect to.
+    pub peer: Box<HttpPeer>,
+    /// Which of the origin's URLs this is, for [`Origins::dress`].
+    pub url: usize,
+}
+
+impl Origins {
+    /// The origins of `conf`. `server_conf` is Pingora's: its `ca_file` says whose certificates are believed. Panics where it names no
+    /// file and the system has no bundle: `conf` has made sure.
+    pub fn new(conf: OriginsConf, server_conf: &Arc<ServerConf>) -> Arc<Self> {
+        let now = Instant::now();
+        let names = conf.origins.iter().flat_map(|origin| &origin.urls).filter_map(|url| match &url.host {
+            Host::Name(name) => Some(name.clone()),
+            Host::Ip(_) => None,
+        });
+        let dns = Dns::new(names, conf.dns_ttl, Arc::new(dns::System));
+        let states = conf.origins.iter().map(|origin| State::new(origin, &conf, now)).collect();
+        let spawner = SubrequestSpawner::new(Arc::new(http_proxy(server_conf, proxy::Origin)));
+        Arc::new(Self { dress: Dress::new(&conf), states, dns, spawner, conf })
+    }
+
+    /// Where a request goes that the edge itself proxies to origin `origin` of the conf: the first address that may be asked.
+    /// It neither counts as a try nor asks the circuit: what passes through is not ours to repeat or to hold back.
+    pub async fn peer_for(&self, origin: usize) -> Result<Place, FetchError> {
+        let mut route = peer::Route::new(self, origin)?;
+        let stop = route.next(Instant::now()).await?;
+        let peer = self.peer(&stop, peer::Reuse::Allowed)?;
+        Ok(Place { peer: Box::new(peer), url: stop.url })
+    }
+
+    /// Make the head of a client's request one to URL `url` of origin `origin` (as [`Origins::peer_for`] chose it): sets its target, Host,
+    /// User-Agent and the origin's fixed fields, appends to Via and CDN-Loop, and removes what tells one client from another
+    /// (Cookie, Authorization, Forwarded, X-Forwarded-*, …) and what belongs to the connection (RFC 9110 §7.6.1).
+    /// `rest` is decoded, as in `Wanted::rest`. Framing (Content-Length, Transfer-Encoding) stays: it is the proxy's.
+    pub fn dress(
+        &self,
+        origin: usize,
+        url: usize,
+        rest: &str,
+        query: Option<&str>,
+        head: &mut RequestHeader,
+    ) -> Result<(), FetchError> {
+        let origin = self.conf.origins.get(origin).ok_or_else(peer::unknown)?;
+        let url = origin.urls.get(url).ok_or_else(peer::unknown)?;
+        let target = (self.conf.target)(&url.path, rest, query);
+        self.dress.client(url, origin, &target, head)
+    }
+}
