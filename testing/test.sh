@@ -4,9 +4,9 @@ set -eu
 cd "$(dirname "$0")/.."
 
 echo "== format" && cargo fmt --all --check
-echo "== lints" && cargo clippy --locked --all-targets -- -D warnings
-echo "== documentation" && RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
-echo "== tests" && cargo test --locked --quiet
+echo "== lints" && cargo clippy --locked --workspace --all-targets -- -D warnings
+echo "== documentation" && RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
+echo "== tests" && cargo test --locked --workspace --quiet
 
 echo "== dependencies"
 if ! command -v cargo-deny >/dev/null 2>&1; then
