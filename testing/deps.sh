@@ -2,12 +2,13 @@
 # Brings what the build needs beside Rust: a C compiler with its headers, cmake and make, for SQLite and zlib-ng, which are built in.
 #
 #     sh testing/deps.sh          what the build needs
-#     sh testing/deps.sh test     what `make test` needs as well: rustfmt and clippy
+#     sh testing/deps.sh test     what `make test` needs as well: rustfmt and clippy, and nginx as a real origin with TLS
 #
 # On Debian as root what is missing is installed by apt-get. Without root cmake alone can be brought, into var/tools, which the
 # Makefile puts on PATH. Of the rest it is said how to get it. Exit code 0: all is there; 1: something is missing, named.
 set -eu
 cd "$(dirname "$0")/.."
+what=${1:-build}
 tools=$PWD/var/tools
 PATH=$tools/bin:$PATH
 
@@ -47,6 +48,8 @@ missing() {
     echo '#include <stdlib.h>' | ${CC:-cc} -fsyntax-only -x c - >/dev/null 2>&1 || packages="gcc libc6-dev"
     cmake --version >/dev/null 2>&1 || packages="$packages cmake"
     command -v make >/dev/null 2>&1 || packages="$packages make"
+    # Debian has it in /usr/sbin, which is not on everybody's PATH.
+    [ "$what" != test ] || PATH=$PATH:/usr/sbin command -v nginx >/dev/null 2>&1 || packages="$packages nginx"
     # Unquoted: the blanks at the ends go.
     echo $packages
 }
@@ -66,7 +69,7 @@ bring_cmake() {
 }
 
 check_rust
-[ "${1:-}" != test ] || check_rust_for_tests
+[ "$what" != test ] || check_rust_for_tests
 need=$(missing)
 [ -n "$need" ] || exit 0
 
@@ -74,9 +77,16 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     echo "installing, by apt-get: $need"
     # Lists that can't be brought up to date may still do.
     apt-get update -qq || true
+    # Debian starts a server that it installs, here on port 80. The tests start an nginx of their own, and nobody asked for another.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        trap 'rm -f $policy' EXIT
+        printf '#!/bin/sh\nexit 101\n' >$policy
+        chmod 755 $policy
+    fi
     # shellcheck disable=SC2086 # a list of packages
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $need >/dev/null || fail "$need, and apt-get could not install it"
-elif [ "$need" = cmake ]; then
+elif [ "${need#*cmake}" != "$need" ]; then
     bring_cmake
 fi
 
