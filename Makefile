@@ -7,9 +7,10 @@ export PATH := $(CURDIR)/var/tools/bin:$(PATH)
 
 .PHONY: run test build deps help demo-map browser-check chaos data fuzz
 
-## Build, import the sample assets, serve conf/svc-edge.yaml, and say what to open.
+## Build, import the sample assets, serve the sample packs with a small origin behind them, show a miss and a hit, and say what to open.
 run: build
-	@sh testing/run.sh $(BIN)
+	@$(CARGO) build --release --locked --package svc-edge-origin
+	@sh testing/run.sh $(BIN) target/release/svc-edge-origin
 
 ## Everything that CI runs.
 test:
