@@ -31,7 +31,9 @@ impl Memory {
 
     /// Forbid every later change, this process's included.
     pub fn seal(file: &File) -> io::Result<()> {
-        let seals = SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
+        // Not `WRITE`: that one waits for whoever reads at this moment, and a blob that is being filled has readers (EBUSY). It differs only in
+        // writable mappings that exist already, and there are none.
+        let seals = SealFlags::FUTURE_WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
         Ok(rustix::fs::fcntl_add_seals(file, seals)?)
     }
 
