@@ -9,7 +9,7 @@ const LAYERS: [&str; 11] =
     ["cli", "boot", "edge", "origin", "admin", "fill", "store", "shed", "observe", "conf", "rules"];
 
 /// Words that a layer must not know, with the reason.
-const IGNORANCE: [(&str, &[&str], &str); 6] = [
+const IGNORANCE: [(&str, &[&str], &str); 7] = [
     (
         "rules",
         &["std::fs", "std::net", "std::io::", "tokio::", "SystemTime::now", "Instant::now"],
@@ -22,6 +22,7 @@ const IGNORANCE: [(&str, &[&str], &str); 6] = [
         &["http::Request", "http::Response", "StatusCode", "HeaderMap"],
         "a store does not know what a request is",
     ),
+    ("fill", &["std::net", "tokio::net", "pingora"], "a fill does not know what a socket is"),
     ("observe", &["crate::conf", "http::Request"], "observe does not know what it is told about"),
     ("edge", &["rusqlite", "std::fs"], "the edge does not know how a pack or a blob is stored"),
 ];

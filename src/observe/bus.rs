@@ -44,6 +44,28 @@ pub enum Event {
         /// What was wrong.
         cause: String,
     },
+    /// A fill was committed.
+    FillFinished {
+        /// What follows `/edge/assets/`.
+        path: String,
+        /// BLAKE3 of the body: 64 hex digits.
+        hash: String,
+        /// Its length in bytes.
+        bytes: u64,
+        /// Milliseconds from the first wish for it to the commit.
+        ms: u64,
+        /// The origin, as the conf calls it.
+        origin: String,
+    },
+    /// A fill stored nothing, though it was to.
+    FillFailed {
+        /// What follows `/edge/assets/`.
+        path: String,
+        /// Why, in a word.
+        cause: &'static str,
+        /// Why, in a sentence; empty where the word says it all.
+        detail: String,
+    },
     /// Readiness changed.
     ReadinessChanged {
         /// Whether every condition holds now.
@@ -98,6 +120,22 @@ impl Event {
             }
             Self::BlobQuarantined { hash } => log::warn!(event = "blob_quarantined", hash = hash.as_str(); ""),
             Self::IndexSetAside { cause } => log::warn!(event = "index_set_aside", cause = cause.as_str(); ""),
+            Self::FillFinished { path, hash, bytes, ms, origin } => {
+                // One for each miss: nothing that an operator reads day by day.
+                log::debug!(
+                    event = "fill_finished", path = path.as_str(), hash = hash.as_str(), bytes = *bytes, ms = *ms,
+                    origin = origin.as_str();
+                    ""
+                );
+            }
+            Self::FillFailed { path, cause, detail } => {
+                // That a circuit is open was told when it opened, and a fill that nobody wants any more is no failure.
+                let level = match *cause {
+                    "abandoned" | "circuit_open" | "draining" => log::Level::Debug,
+                    _ => log::Level::Warn,
+                };
+                log::log!(level, event = "fill_failed", path = path.as_str(), cause = *cause, detail = detail.as_str(); "");
+            }
             Self::ReadinessChanged { ready, missing } => {
                 log::info!(event = "readiness_changed", ready = *ready, missing = missing.join(",").as_str(); "");
             }

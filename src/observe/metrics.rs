@@ -11,5 +11,5 @@ mod table;
 
 pub use origins::{ByOrigin, MAX_ORIGINS, OriginLabel};
 pub use render::{Metric, Source, TABLE, markdown, text};
-pub use series::{BUCKETS_US, Counter, Counters, Gauge, Histograms, Label};
+pub use series::{BUCKETS_US, Counter, Counters, Gauge, Gauges, Histograms, Label};
 pub use table::*;

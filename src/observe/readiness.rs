@@ -17,14 +17,17 @@ pub enum Condition {
     Listener,
     /// The process was not asked to stop.
     NotDraining,
+    /// Every worker of the fills works. Offline there are none, and nothing is missing.
+    FillWorkers,
 }
 
 /// All conditions with their names, in the order of their bits.
-const CONDITIONS: [(Condition, &str); 4] = [
+const CONDITIONS: [(Condition, &str); 5] = [
     (Condition::PacksVerified, "packs_verified"),
     (Condition::CasWritable, "cas_writable"),
     (Condition::Listener, "listener"),
     (Condition::NotDraining, "not_draining"),
+    (Condition::FillWorkers, "fill_workers"),
 ];
 
 /// The conditions that hold: one bit each.
@@ -38,9 +41,10 @@ pub struct Readiness {
 pub static READINESS: Readiness = Readiness::new();
 
 impl Readiness {
-    /// Nothing holds yet but that nobody asked us to stop.
+    /// Nothing holds yet but that nobody asked us to stop, and that no worker is missing: live mode says when it starts some.
     const fn new() -> Self {
-        Self { bits: AtomicU32::new(1 << Condition::NotDraining as u32), telling: Mutex::new(()) }
+        let bits = 1 << Condition::NotDraining as u32 | 1 << Condition::FillWorkers as u32;
+        Self { bits: AtomicU32::new(bits), telling: Mutex::new(()) }
     }
 
     /// Say whether `condition` holds; tell the bus when that changes what `/readyz` answers.

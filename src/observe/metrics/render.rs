@@ -6,7 +6,7 @@ use prometheus::core::Collector as _;
 use prometheus::proto;
 
 use super::origins::{self, ByOrigin};
-use super::series::{BUCKETS_US, Counter, Counters, Gauge, Histograms, Label, Labels};
+use super::series::{BUCKETS_US, Counter, Counters, Gauge, Gauges, Histograms, Label, Labels};
 use super::table;
 
 /// One row of the table.
@@ -29,6 +29,8 @@ pub enum Source {
     Gauge(&'static Gauge),
     /// A counter for each combination of labels.
     Family(&'static (dyn Family + Sync)),
+    /// A gauge for each combination of labels.
+    Gauges(&'static (dyn Levels + Sync)),
     /// A counter for each origin of the conf.
     ByOrigin(&'static ByOrigin),
     /// A gauge for each origin of the conf.
@@ -54,6 +56,28 @@ impl<L: Labels> Family for Counters<L> {
         L::COUNT
     }
     fn series(&self, flat: usize) -> (Vec<&'static str>, u64) {
+        (L::values(flat), self.sum(flat))
+    }
+    fn label_values(&self) -> Vec<&'static [&'static str]> {
+        L::sets()
+    }
+}
+
+/// Gauges by label, with the labels' type erased.
+pub trait Levels {
+    /// Number of series.
+    fn count(&self) -> usize;
+    /// Label values and level of one series.
+    fn series(&self, flat: usize) -> (Vec<&'static str>, i64);
+    /// For each label, every value it can take.
+    fn label_values(&self) -> Vec<&'static [&'static str]>;
+}
+
+impl<L: Labels> Levels for Gauges<L> {
+    fn count(&self) -> usize {
+        L::COUNT
+    }
+    fn series(&self, flat: usize) -> (Vec<&'static str>, i64) {
         (L::values(flat), self.sum(flat))
     }
     fn label_values(&self) -> Vec<&'static [&'static str]> {
@@ -182,6 +206,25 @@ pub static TABLE: &[Metric] = &[
         Source::Family(&table::SERVICE_RESTARTS),
         "Restarts of a supervised component after a panic."
     ),
+    row!("edge_queue_depth", ["queue"], Source::Gauges(&table::QUEUE_DEPTH), "What waits in a bounded queue now."),
+    row!(
+        "edge_queue_dropped_total",
+        ["queue"],
+        Source::Family(&table::QUEUE_DROPPED),
+        "What was refused because its queue was full."
+    ),
+    row!(
+        "busy_rejections_total",
+        ["endpoint"],
+        Source::Family(&table::BUSY_REJECTIONS),
+        "Requests that found every place taken: in the queue of fills, or among the answers that pass through."
+    ),
+    row!(
+        "fill_latency_seconds",
+        [],
+        Source::Histogram(&table::FILL_LATENCY),
+        "Time from the first wish for an object to the commit of its fill."
+    ),
     row!("edge_ready", [], Source::Gauge(&table::READY), "1 while every readiness condition holds, else 0."),
     row!("edge_build_info", ["version", "commit"], Source::BuildInfo, "Always 1; the labels say what runs."),
 ];
@@ -206,6 +249,10 @@ impl Metric {
             Source::Family(family) => {
                 let series = (0..family.count()).map(|flat| family.series(flat));
                 (proto::MetricType::COUNTER, series.map(|(values, n)| counter_metric(self.pairs(&values), n)).collect())
+            }
+            Source::Gauges(gauges) => {
+                let series = (0..gauges.count()).map(|flat| gauges.series(flat));
+                (proto::MetricType::GAUGE, series.map(|(values, n)| gauge_metric(self.pairs(&values), n)).collect())
             }
             Source::ByOrigin(origins) => {
                 let series = origins.series().into_iter();
@@ -251,6 +298,7 @@ impl Metric {
         let sets = match &self.source {
             Source::ByOrigin(_) | Source::GaugeByOrigin(_) => return format!("`origin`: {}", origins::VALUES),
             Source::Family(family) => family.label_values(),
+            Source::Gauges(gauges) => gauges.label_values(),
             Source::Histogram(histograms) => vec![histograms.values()],
             Source::Counter(_) | Source::Gauge(_) | Source::BuildInfo => Vec::new(),
         };
@@ -313,7 +361,7 @@ pub fn markdown() -> String {
     for metric in TABLE {
         let kind = match metric.source {
             Source::Counter(_) | Source::Family(_) | Source::ByOrigin(_) => "counter",
-            Source::Gauge(_) | Source::GaugeByOrigin(_) | Source::BuildInfo => "gauge",
+            Source::Gauge(_) | Source::Gauges(_) | Source::GaugeByOrigin(_) | Source::BuildInfo => "gauge",
             Source::Histogram(_) => "histogram",
         };
         // Writing to a String cannot fail.
@@ -348,6 +396,8 @@ mod tests {
         assert!(page.contains("rejected_total{reason=\"decompress_cap\"} 0"), "{page}");
         assert!(page.contains("http_requests_total{route=\"tile\",method=\"GET\",status=\"200\"} "), "{page}");
         assert!(page.contains("edge_build_info{version=\"1.2.3\",commit=\"abc\"} 1"), "{page}");
+        assert!(page.contains("edge_queue_depth{queue=\"fill\"} "), "{page}");
+        assert!(page.contains("fill_latency_seconds_bucket{le=\"+Inf\"} "), "{page}");
         assert!(page.contains("request_latency_seconds_bucket{route=\"asset\",le=\"+Inf\"} "), "{page}");
         assert!(page.contains("process_open_fds "), "{page}");
     }
@@ -358,6 +408,10 @@ mod tests {
             if let Source::Family(family) = &metric.source {
                 assert_eq!(family.series(0).0.len(), metric.labels.len(), "{}", metric.name);
                 assert_eq!(family.label_values().len(), metric.labels.len(), "{}", metric.name);
+            }
+            if let Source::Gauges(gauges) = &metric.source {
+                assert_eq!(gauges.series(0).0.len(), metric.labels.len(), "{}", metric.name);
+                assert_eq!(gauges.label_values().len(), metric.labels.len(), "{}", metric.name);
             }
         }
     }

@@ -220,6 +220,35 @@ impl<L: Labels> Counters<L> {
     }
 }
 
+/// A gauge for each combination of labels, each sharded by thread.
+pub struct Gauges<L> {
+    /// What each thread added, as sums that wrap.
+    cells: Counters<L>,
+}
+
+impl<L: Labels> Gauges<L> {
+    /// All of them at zero.
+    #[allow(clippy::new_without_default)]
+    pub const fn new() -> Self {
+        Self { cells: Counters::new() }
+    }
+
+    /// Add, or with a negative number subtract.
+    pub fn add(&self, labels: L, n: i64) {
+        self.cells.add(labels, n as u64);
+    }
+
+    /// The value of one series.
+    pub fn get(&self, labels: L) -> i64 {
+        self.sum(labels.flat())
+    }
+
+    pub(super) fn sum(&self, flat: usize) -> i64 {
+        let cells = self.cells.rows().iter().map(|row| cell(row, flat).load(Relaxed));
+        cells.fold(0_u64, u64::wrapping_add) as i64
+    }
+}
+
 /// Upper bounds of the buckets of a latency histogram, in microseconds: from a RAM hit to the longest fill.
 pub const BUCKETS_US: [u64; 18] = [
     25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 40_000, 80_000, 250_000, 500_000, 1_000_000, 2_500_000,
@@ -323,6 +352,19 @@ mod tests {
         assert_eq!(GAUGE.get(), -2);
         GAUGE.set(3);
         assert_eq!(GAUGE.get(), 3);
+    }
+
+    #[test]
+    fn gauges_by_label_come_back_to_where_they_were_whichever_thread_moves_them() {
+        static GAUGES: Gauges<Size> = Gauges::new();
+        GAUGES.add(Size::Small, 2);
+        std::thread::scope(|scope| {
+            for n in 0..40 {
+                scope.spawn(move || (0..1000).for_each(|_| GAUGES.add(Size::Large, if n % 2 == 0 { 1 } else { -1 })));
+            }
+        });
+        GAUGES.add(Size::Large, -3);
+        assert_eq!((GAUGES.get(Size::Small), GAUGES.get(Size::Large)), (2, -3));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The labels and the series: each static here has one row in [`super::TABLE`].
 
 use super::origins::ByOrigin;
-use super::series::{Counter, Counters, Gauge, Histograms, label};
+use super::series::{Counter, Counters, Gauge, Gauges, Histograms, label};
 
 label! {
     /// The route that a request took.
@@ -62,7 +62,7 @@ label! {
 
 label! {
     /// What failed its verification.
-    VerifyKind { Blob = "blob", Pack = "pack", Tile = "tile" }
+    VerifyKind { Blob = "blob", Pack = "pack", Tile = "tile", Pin = "pin" }
 }
 
 label! {
@@ -80,12 +80,30 @@ label! {
 
 label! {
     /// A supervised part of the process.
-    Component { PackWatcher = "pack_watcher", CasKeeper = "cas_keeper", Digester = "digester" }
+    Component {
+        PackWatcher = "pack_watcher", CasKeeper = "cas_keeper", Digester = "digester", FillWorker = "fill_worker",
+        FillCommitter = "fill_committer",
+    }
 }
 
 label! {
     /// A bounded channel whose reader may lag.
     Bus { Events = "events", Log = "log" }
+}
+
+label! {
+    /// A bounded queue.
+    QueueName { Fill = "fill" }
+}
+
+label! {
+    /// What could not take one more.
+    Endpoint { Fill = "fill", Passthrough = "passthrough" }
+}
+
+label! {
+    /// The one series of a histogram without labels; its name stands nowhere.
+    Whole { All = "" }
 }
 
 /// Hits, by where they came from.
@@ -120,6 +138,14 @@ pub static IO_TIMEOUTS: Counters<TimeoutOp> = Counters::new();
 pub static SERVICE_RESTARTS: Counters<Component> = Counters::new();
 /// Events and log lines lost because their reader could not keep up.
 pub static BUS_LAGGED: Counters<Bus> = Counters::new();
+/// What waits in a queue now.
+pub static QUEUE_DEPTH: Gauges<QueueName> = Gauges::new();
+/// What found a queue full.
+pub static QUEUE_DROPPED: Counters<QueueName> = Counters::new();
+/// Requests that found a bound reached.
+pub static BUSY_REJECTIONS: Counters<Endpoint> = Counters::new();
+/// Time from the first wish for an object to its commit.
+pub static FILL_LATENCY: Histograms<Whole> = Histograms::new();
 /// 1 when every readiness condition holds.
 pub static READY: Gauge = Gauge::new();
 /// Requests sent to origins.
