@@ -5,7 +5,7 @@ BIN = target/release/svc-edge
 # Where testing/deps.sh puts a cmake that the system lacks: the build scripts of zlib-ng look for one on PATH.
 export PATH := $(CURDIR)/var/tools/bin:$(PATH)
 
-.PHONY: run test build deps help demo-map browser-check chaos data fuzz
+.PHONY: run test build deps help demo-map browser-check chaos data fuzz models
 
 ## Build, import the sample assets, serve the sample packs with a small origin behind them, show a miss and a hit, and say what to open.
 run: build
@@ -53,3 +53,7 @@ data:
 fuzz: FUZZ_SECONDS ?= 60
 fuzz:
 	@sh testing/fuzz/run.sh $(FUZZ_SECONDS)
+
+## Run the core of the fills under many thousand schedules of its threads: no lost wake-up, no double fill, no leak.
+models:
+	$(CARGO) test --locked --manifest-path testing/models/Cargo.toml
