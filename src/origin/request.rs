@@ -25,7 +25,7 @@ const OF_A_CLIENT: [&str; 8] =
     ["authorization", "cookie", "cookie2", "forwarded", "from", "true-client-ip", "x-client-ip", "x-real-ip"];
 
 /// Fields that frame a message, which has no body here, or that are ours to set.
-const OURS: [&str; 7] = ["content-length", "transfer-encoding", "expect", "host", "user-agent", "via", "cdn-loop"];
+const OURS: [&str; 5] = ["content-length", "transfer-encoding", "expect", "host", "user-agent"];
 
 /// The fields that are the same for every request.
 pub(super) struct Dress {

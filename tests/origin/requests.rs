@@ -69,13 +69,22 @@ async fn cookies_and_what_else_tells_clients_apart_are_never_sent() {
         ("transfer-encoding", "chunked"),
         ("content-length", "5"),
         ("host", "evil.example"),
-        ("via", "1.1 evil"),
         ("user-agent", "evil"),
         ("expect", "100-continue"),
     ];
     let got = lines(Wanted { headers: fields(&secret), ..wanted("a") }, &[]).await;
     assert_eq!(got.len(), 5, "{got:?}");
     assert!(!got.iter().any(|line| line.contains("evil") || line.contains("192.0.2.1")), "{got:?}");
+}
+
+#[tokio::test]
+async fn the_way_a_request_came_goes_on_with_us_at_its_end() {
+    let way = fields(&[("via", "1.1 first"), ("cdn-loop", "other; a=1")]);
+    let got = lines(Wanted { headers: way, ..wanted("a") }, &[]).await;
+    let of = |name: &str| got.iter().filter(|line| line.to_ascii_lowercase().starts_with(name)).collect::<Vec<_>>();
+    // In the order of the alphabet, as `lines` gives them.
+    assert_eq!(of("via: "), ["via: 1.1 edge-7", "via: 1.1 first"]);
+    assert_eq!(of("cdn-loop: "), ["cdn-loop: edge-7", "cdn-loop: other; a=1"]);
 }
 
 #[tokio::test]
