@@ -1,6 +1,7 @@
 //! Conf → stores → edge → Pingora server: the only file that sees everything.
 
 mod housekeeping;
+mod live;
 mod shutdown;
 
 use std::io::Write as _;
@@ -18,13 +19,15 @@ use pingora::services::background::GenBackgroundService;
 use pingora::services::listening::Service;
 
 use self::housekeeping::{Housekeeping, Hurry};
+use self::live::Filling;
 use self::shutdown::Signals;
-use crate::admin::Admin;
+use crate::admin::{Admin, Purger};
 use crate::conf::version::{COMMIT, VERSION};
-use crate::conf::{CasBacking, Conf, LogFormat, ServerSection};
+use crate::conf::{CasBacking, Conf, LogFormat, Mode, ServerSection};
 use crate::edge::{Edge, Settings, Stores};
 use crate::observe::bus;
 use crate::observe::log::Format;
+use crate::observe::readiness::{Condition, READINESS};
 use crate::store::cas::Cas;
 use crate::store::pack::mounts::Mounts;
 
@@ -58,23 +61,42 @@ fn start(mut conf: Conf) -> Result<(), String> {
     let (mounts, cas) = open_stores(&conf)?;
     let banner = banner(&conf, &mounts);
 
-    let mut server = Server::new_with_opt_and_conf(None, pingora_conf(&conf.server));
+    let mut server = Server::new_with_opt_and_conf(None, pingora_conf(&conf.server, conf.edge.mode));
     server.bootstrap();
 
     let bound = *conf.edge.bind.first().ok_or("edge.bind is empty")?;
     let settings = Settings::new(&conf.edge, bound).map_err(|error| format!("edge.http: {error}"))?;
-    let stores = Stores::new(mounts.clone(), cas.clone(), conf.edge.cas.memory_bytes);
-    let mut edge = ProxyServiceBuilder::new(&server.configuration, Edge::new(settings, stores)).name("edge").build();
+    let lock = conf.edge.pins.as_ref().map(live::lock);
+    let table = Arc::new(live::table(&conf));
+    let stores = Stores::new(mounts.clone(), cas.clone(), conf.edge.cas.memory_bytes, table, lock);
+    let live = live::open(&conf, &cas, &server.configuration);
+    let fills = live.as_ref().map(|live| live.fills.clone());
+    let edge = Edge::new(settings, stores, live);
+    let mut edge = ProxyServiceBuilder::new(&server.configuration, edge).name("edge").build();
     for address in &conf.edge.bind {
         let buffers = L4BufferSettings::new(READ_BUFFER, WRITE_BUFFER);
         edge.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(buffers));
     }
     server.add_service(edge);
     if let Some(address) = conf.edge.metrics {
-        let mut admin = Service::new("admin".into(), HttpServer::new_app(Admin { version: VERSION, commit: COMMIT }));
+        let token = conf.edge.admin.token.as_ref();
+        let purger = token.map(|token| Purger::new(token.clone(), cas.clone(), fills.clone()));
+        let admin = Admin { version: VERSION, commit: COMMIT, purger };
+        let mut admin = Service::new("admin".into(), HttpServer::new_app(admin));
         admin.add_tcp(&address.to_string());
         admin.threads = Some(1);
         server.add_service(admin);
+    }
+
+    let grace = Duration::from_secs(conf.server.grace_period_seconds);
+    match fills.clone() {
+        Some(fills) => {
+            let mut filling = GenBackgroundService::new("fills".into(), Arc::new(Filling { fills, grace }));
+            filling.threads = Some(conf.server.threads);
+            server.add_service(filling);
+        }
+        // There are none whose being up could be waited for.
+        None => READINESS.set(Condition::FillWorkers, true),
     }
 
     let hurry = Arc::new(Hurry::default());
@@ -83,7 +105,8 @@ fn start(mut conf: Conf) -> Result<(), String> {
         Housekeeping { mounts, cas, listeners, events, banner, hurry: hurry.clone(), stopping: Arc::default() };
     server.add_service(GenBackgroundService::new("housekeeping".into(), Arc::new(housekeeping)));
     let signals = Signals {
-        grace: Duration::from_secs(conf.server.grace_period_seconds),
+        grace,
+        fills,
         hangup: Arc::new(move || {
             log::info!(event = "hangup"; "looking at the packs; the conf is not re-read in this version");
             hurry.up();
@@ -131,7 +154,8 @@ fn open_stores(conf: &Conf) -> Result<(Arc<Mounts>, Arc<Cas>), String> {
 }
 
 /// Pingora's conf. Its grace period is a sleep without condition: ours, in `shutdown`, ends when nothing is in flight.
-fn pingora_conf(section: &ServerSection) -> ServerConf {
+fn pingora_conf(section: &ServerSection, mode: Mode) -> ServerConf {
+    let ca_file = section.ca_file.as_ref().map(|path| path.to_string_lossy().into_owned());
     ServerConf {
         version: section.version,
         threads: section.threads,
@@ -144,8 +168,8 @@ fn pingora_conf(section: &ServerSection) -> ServerConf {
         graceful_shutdown_timeout_seconds: Some(section.graceful_shutdown_timeout_seconds),
         // Pingora's default is a socket in /tmp, where whoever listens first would be handed our listeners: nobody listens here.
         upgrade_sock: "/dev/null".into(),
-        // No upstream, no trust store: Pingora's connector panics where the system has none, and takes 13 ms to load one.
-        ca_file: Some("/dev/null".into()),
+        // Offline there is no upstream and no trust store: Pingora's connector panics where the system has none, and takes 13 ms to load one.
+        ca_file: if mode == Mode::Live { ca_file } else { Some("/dev/null".into()) },
         ..ServerConf::default()
     }
 }

@@ -1,4 +1,7 @@
-//! The admin listener: `/metrics`, `/healthz`, `/readyz`, `/version`. Never shed, never public.
+//! The admin listener: `/metrics`, `/healthz`, `/readyz`, `/version`, and purges where the conf has a token for them. Never shed, never
+//! public.
+
+mod purge;
 
 use async_trait::async_trait;
 use http::{HeaderValue, Method, Response, StatusCode, header};
@@ -8,12 +11,16 @@ use pingora::protocols::http::ServerSession;
 use crate::observe::metrics;
 use crate::observe::readiness::READINESS;
 
+pub use purge::Purger;
+
 /// The admin service.
 pub struct Admin {
     /// Version of the program.
     pub version: &'static str,
     /// Commit it was built from.
     pub commit: &'static str,
+    /// Who may purge; `None`: nobody.
+    pub purger: Option<Purger>,
 }
 
 #[async_trait]
@@ -23,6 +30,12 @@ impl ServeHttp for Admin {
         session.set_write_timeout(Some(std::time::Duration::from_secs(10)));
         let request = session.req_header();
         let head = request.method == Method::HEAD;
+        let path = request.uri.path();
+        if let (Some(purger), Some(object)) = (&self.purger, path.strip_prefix(purge::OBJECTS))
+            && matches!(request.method.as_str(), "PURGE" | "DELETE")
+        {
+            return purger.answer(&request.headers, object).await;
+        }
         if request.method != Method::GET && !head {
             // What may follow as a body is not for us.
             session.set_keepalive(None);
@@ -86,7 +99,7 @@ mod tests {
 
     #[test]
     fn the_admin_pages_are_the_four_of_the_design() {
-        let admin = Admin { version: "1.2.3", commit: "abc" };
+        let admin = Admin { version: "1.2.3", commit: "abc", purger: None };
         for (path, status) in
             [("/metrics", 200), ("/healthz", 200), ("/version", 200), ("/", 404), ("/edge/assets/x", 404)]
         {

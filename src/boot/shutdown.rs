@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::fill::Fills;
 use crate::observe::metrics::INFLIGHT;
 use crate::observe::readiness::{Condition, READINESS};
 
@@ -14,6 +15,8 @@ use crate::observe::readiness::{Condition, READINESS};
 pub struct Signals {
     /// How long requests in flight may take after a stop was asked for.
     pub grace: Duration,
+    /// Fills, which may go on as long.
+    pub fills: Option<Arc<Fills>>,
     /// What SIGHUP asks for.
     pub hangup: Arc<dyn Fn() + Send + Sync>,
 }
@@ -49,7 +52,7 @@ impl ShutdownSignalWatch for Signals {
             }
         }
         READINESS.set(Condition::NotDraining, false);
-        log::info!(event = "draining", inflight = INFLIGHT.get().max(0) as u64; "");
+        log::info!(event = "draining", inflight = self.inflight(); "");
         if self.drain(&mut terminate, &mut interrupt).await {
             ShutdownSignal::GracefulTerminate
         } else {
@@ -59,12 +62,18 @@ impl ShutdownSignalWatch for Signals {
 }
 
 impl Signals {
+    /// Requests and fills in flight.
+    fn inflight(&self) -> u64 {
+        let fills = self.fills.as_ref().map_or(0, |fills| fills.under_way());
+        INFLIGHT.get().max(0) as u64 + fills as u64
+    }
+
     /// Wait until nothing is in flight, at most the grace period. A second signal ends the wait: then `false`.
     async fn drain(&self, terminate: &mut Signal, interrupt: &mut Signal) -> bool {
         let until = Instant::now() + self.grace;
-        while INFLIGHT.get() > 0 {
+        while self.inflight() > 0 {
             if Instant::now() >= until {
-                log::warn!(event = "drain_timeout", inflight = INFLIGHT.get().max(0) as u64; "");
+                log::warn!(event = "drain_timeout", inflight = self.inflight(); "");
                 return true;
             }
             tokio::select! {

@@ -10,7 +10,7 @@ use crate::observe::metrics::{self, Reason};
 use crate::rules::host;
 
 /// Check what can be checked before the path is looked at; the cheapest and the most telling first.
-pub async fn check(settings: &Settings, session: &mut Session, ctx: &mut Ctx) -> Result<(), Refusal> {
+pub fn check(settings: &Settings, session: &Session, ctx: &mut Ctx) -> Result<(), Refusal> {
     let request = session.req_header();
     // The id comes first: every refusal carries it.
     ctx.identify(request.headers.get("x-corr-id"));
@@ -32,11 +32,7 @@ pub async fn check(settings: &Settings, session: &mut Session, ctx: &mut Ctx) ->
     if header_bytes(session) > settings.ingress.header_bytes {
         return Err(Refusal::close(Reason::HeaderCap));
     }
-    if ctx.method == metrics::Method::Other {
-        // Its body, if any, is not for us: the connection goes with it.
-        return Err(Refusal::close(Reason::Method));
-    }
-    discard_body(settings, session).await
+    Ok(())
 }
 
 /// Size of the header block: on HTTP/1 as it came over the wire, on HTTP/2 as RFC 9113 §6.5.2 counts it.
@@ -48,7 +44,7 @@ fn header_bytes(session: &Session) -> usize {
 }
 
 /// Read away a body that nobody asked for, within bounds, so that it is not taken for the next request. No method of ours has one.
-async fn discard_body(settings: &Settings, session: &mut Session) -> Result<(), Refusal> {
+pub async fn discard_body(settings: &Settings, session: &mut Session) -> Result<(), Refusal> {
     if session.as_downstream_mut().is_body_done() {
         return Ok(());
     }

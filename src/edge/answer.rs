@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
@@ -62,7 +63,7 @@ async fn prepare(settings: &Settings, session: &Session, ctx: &Ctx, ready: &Arc<
     let request = session.req_header();
     let Some(object) = &ready.object else {
         let mut header = ready.full();
-        personal(settings, request, ctx, &mut header)?;
+        personal(settings, request, ctx, ready, &mut header)?;
         return Ok((header, Selected::Nothing, None));
     };
     if let Body::Windowed(window) = &object.body {
@@ -72,7 +73,7 @@ async fn prepare(settings: &Settings, session: &Session, ctx: &Ctx, ready: &Arc<
     if header.status != StatusCode::NOT_MODIFIED && repr_digest::wants_sha256(&request.headers) {
         insert_repr_digest(settings, ready, object, &mut header).await?;
     }
-    personal(settings, request, ctx, &mut header)?;
+    personal(settings, request, ctx, ready, &mut header)?;
     if ctx.method == Method::Head {
         selected = Selected::Nothing;
     }
@@ -96,14 +97,18 @@ fn select(
     ready: &Ready,
     object: &Object,
 ) -> Result<(Box<ResponseHeader>, Selected), Refusal> {
-    let validators = Ready::validators(object);
+    let whole = Selected::One(0..object.len());
+    // RFC 9110 §13.2.1: preconditions are for what would be answered with 2xx.
+    if !ready.is_representation() {
+        return Ok((ready.full(), whole));
+    }
+    let validators = ready.validators(object);
     match precondition::evaluate(&request.headers, true, &validators) {
         Verdict::Proceed => {}
         Verdict::NotModified => return Ok((ready.not_modified(), Selected::Nothing)),
         Verdict::Failed => return Err(Refusal::new(Reason::Precondition)),
     }
     let mut header = ready.full();
-    let whole = Selected::One(0..object.len());
     // RFC 9110 §14.2: Range is for GET only.
     if method != Method::Get || !request.headers.contains_key(header::RANGE) {
         return Ok((header, whole));
@@ -212,8 +217,12 @@ fn personal(
     settings: &Settings,
     request: &RequestHeader,
     ctx: &Ctx,
+    ready: &Ready,
     header: &mut ResponseHeader,
 ) -> Result<(), Refusal> {
+    if let Some(filled) = &ready.filled {
+        filled.personal(header, &ctx.how, SystemTime::now())?;
+    }
     cors::insert_listed(settings, request.headers.get(header::ORIGIN), header)?;
     header.insert_header("x-corr-id", ctx.corr_id.clone()).map_err(Refusal::from)
 }

@@ -93,7 +93,7 @@ impl Reader {
 impl Opened {
     /// Send it all. `last`: the answer ends with it.
     pub async fn send(mut self, settings: &Settings, session: &mut Session, ctx: &Ctx, last: bool) -> Result<()> {
-        let mut pace = Pace { piece: settings.chunk_bytes };
+        let mut pace = Pace::new(settings);
         let mut next = self.first.take();
         while let Some(chunk) = next {
             let end = last && self.reader.at >= self.reader.end;
@@ -115,12 +115,16 @@ impl Opened {
 /// times `write_timeout` as it has small ones; once a write has had to wait, the pieces are small. So a reader that stands still is cut soon,
 /// and a slow one is not, as long as it takes
 /// [`SLOW_PIECE`] within `write_timeout`, and `min_send_rate` is met.
-struct Pace {
+pub struct Pace {
     piece: usize,
 }
 
 impl Pace {
-    async fn write(&mut self, settings: &Settings, session: &mut Session, chunk: &Bytes, end: bool) -> Result<()> {
+    pub fn new(settings: &Settings) -> Self {
+        Self { piece: settings.chunk_bytes }
+    }
+
+    pub async fn write(&mut self, settings: &Settings, session: &mut Session, chunk: &Bytes, end: bool) -> Result<()> {
         if chunk.len() <= SLOW_PIECE {
             return session.write_response_body(Some(chunk.clone()), end).await;
         }
@@ -153,10 +157,13 @@ fn allowance(settings: &Settings, len: usize) -> Duration {
     }
 }
 
-/// The store failed in the middle of a body.
+/// The store, or the fill, failed in the middle of a body.
 pub fn broken(ctx: &Ctx, refusal: &Refusal) -> Box<Error> {
     refusal.tell(ctx);
-    log::warn!(
+    // What an origin failed at was told once by its fill, and not for each of its readers.
+    let level = if refusal.is_of_origin() { log::Level::Info } else { log::Level::Warn };
+    log::log!(
+        level,
         event = "body_cut", corr_id = ctx.corr_id.to_str().unwrap_or_default(), reason = refusal.reason().as_str();
         ""
     );

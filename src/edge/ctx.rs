@@ -7,6 +7,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
 
+use super::filled::How;
+use super::through::Through;
 use crate::observe::metrics::{INFLIGHT, Method, Reason, Route};
 use crate::rules::corr_id;
 
@@ -24,6 +26,10 @@ pub struct Ctx {
     pub hash: Option<blake3::Hash>,
     /// The id told to the client and the log. Empty until `admit` takes or makes it.
     pub corr_id: HeaderValue,
+    /// How a filled object's answer was come by.
+    pub how: How,
+    /// Where a request goes that is proxied as it is.
+    pub through: Option<Through>,
     _inflight: Inflight,
 }
 
@@ -37,6 +43,8 @@ impl Ctx {
             reason: None,
             hash: None,
             corr_id: HeaderValue::from_static(""),
+            how: How::default(),
+            through: None,
             _inflight: Inflight::enter(),
         }
     }

@@ -25,6 +25,8 @@ pub struct Refusal {
     close: bool,
     /// Whether another Accept-Encoding could have had another answer.
     varies: bool,
+    /// Whether an origin's deadline passed rather than ours: 504, not 503.
+    of_origin: bool,
 }
 
 /// Status, title, and whether trying again later may help.
@@ -44,12 +46,18 @@ const fn row(reason: Reason) -> (StatusCode, &'static str, bool) {
         Reason::Corrupt => (StatusCode::BAD_GATEWAY, "The stored bytes are corrupt", false),
         Reason::PackChanged => (StatusCode::SERVICE_UNAVAILABLE, "The pack changed and is out of service", true),
         Reason::Timeout => (StatusCode::SERVICE_UNAVAILABLE, "The answer took too long", true),
+        Reason::Draining => (StatusCode::SERVICE_UNAVAILABLE, "The server is stopping", true),
+        Reason::QueueFull => (StatusCode::TOO_MANY_REQUESTS, "Too many fills are waiting", true),
+        Reason::Origin => (StatusCode::BAD_GATEWAY, "The origin gave no usable answer", false),
+        Reason::NotAllowed => (StatusCode::FORBIDDEN, "That may not be asked of an origin", false),
+        Reason::Loop => (StatusCode::LOOP_DETECTED, "The request came through here before", false),
+        Reason::OnlyIfCached => (StatusCode::GATEWAY_TIMEOUT, "Nothing stored may answer this", false),
     }
 }
 
 impl Refusal {
     pub fn new(reason: Reason) -> Self {
-        Self { reason, cause: None, unsatisfied: None, close: false, varies: false }
+        Self { reason, cause: None, unsatisfied: None, close: false, varies: false, of_origin: false }
     }
 
     /// Refuse, and close the connection behind the answer.
@@ -66,6 +74,21 @@ impl Refusal {
         Self { cause: Some(cause.into()), ..Self::close(Reason::Internal) }
     }
 
+    /// For `reason`; `cause` goes to the log.
+    pub fn told(reason: Reason, cause: String) -> Self {
+        Self { cause: Some(cause), ..Self::new(reason) }
+    }
+
+    /// The origin took longer than a deadline: 504.
+    pub fn origin_timeout() -> Self {
+        Self { of_origin: true, ..Self::new(Reason::Timeout) }
+    }
+
+    /// Whether it is an origin's fault that there is no answer: what is stale may stand in for it.
+    pub fn is_of_origin(&self) -> bool {
+        self.of_origin || self.reason == Reason::Origin
+    }
+
     /// The same, of a resource that has more than one coding.
     pub fn varying(self) -> Self {
         Self { varies: true, ..self }
@@ -78,7 +101,12 @@ impl Refusal {
     /// Tell the log what the client is not told, with the request's id, so that the two can be brought together.
     pub fn tell(&self, ctx: &Ctx) {
         let Some(cause) = &self.cause else { return };
-        let level = if self.reason == Reason::Internal { log::Level::Error } else { log::Level::Warn };
+        let level = match self.reason {
+            Reason::Internal => log::Level::Error,
+            // Its fill has told already, once for all who waited; a client can ask for these as often as it likes.
+            Reason::Origin | Reason::NotAllowed => log::Level::Info,
+            _ => log::Level::Warn,
+        };
         let hash = ctx.hash.map(|hash| hash.to_hex().to_string()).unwrap_or_default();
         log::log!(
             level,
@@ -122,7 +150,10 @@ pub fn retry_after() -> HeaderValue {
 /// Answer with a problem document (RFC 9457).
 pub async fn refuse(settings: &Settings, session: &mut Session, ctx: &mut Ctx, refusal: Refusal) -> Result<()> {
     let reason = refusal.reason;
-    let (status, title, retry) = row(reason);
+    let (mut status, title, mut retry) = row(reason);
+    if refusal.of_origin {
+        (status, retry) = (StatusCode::GATEWAY_TIMEOUT, false);
+    }
     refusal.tell(ctx);
     ctx.reason = Some(reason);
     REJECTED.inc(reason);
@@ -137,7 +168,7 @@ pub async fn refuse(settings: &Settings, session: &mut Session, ctx: &mut Ctx, r
     header.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
     header.insert_header("x-reason", HeaderValue::from_static(reason.as_str()))?;
     header.insert_header("cache-status", format!("svc-edge; detail={}", reason.as_str()))?;
-    if status.is_server_error() {
+    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
         header.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
     }
     if retry {

@@ -1,6 +1,7 @@
 //! Which object a path names: first the hot set, without an allocation and without waiting; then, off the worker thread, the stores.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use pingora::http::RequestHeader;
@@ -9,6 +10,7 @@ use super::blocking::{self, off_worker};
 use super::ctx::Ctx;
 use super::fail::Refusal;
 use super::flight::Flights;
+use super::origins::{Lock, OriginTable};
 use super::question::{Answer, Asked, Question};
 use super::ready::{Presentation, Ready};
 use super::route;
@@ -23,16 +25,26 @@ use crate::store::{Body, Object, StoreError};
 
 /// Everything the edge answers from.
 pub struct Stores {
-    mounts: Arc<Mounts>,
-    cas: Arc<Cas>,
-    hot: Hot<Arc<Ready>>,
-    flights: Flights,
+    pub(super) mounts: Arc<Mounts>,
+    pub(super) cas: Arc<Cas>,
+    pub(super) hot: Hot<Arc<Ready>>,
+    pub(super) flights: Flights,
+    /// What the conf says of origins, in its order; also offline, where what they once filled is still served.
+    pub(super) origins: Arc<OriginTable>,
+    /// Hashes that paths are pinned to.
+    pub(super) lock: Option<Arc<Lock>>,
 }
 
 impl Stores {
     /// `memory_bytes` bounds the hot set.
-    pub fn new(mounts: Arc<Mounts>, cas: Arc<Cas>, memory_bytes: u64) -> Self {
-        Self { mounts, cas, hot: Hot::new(memory_bytes), flights: Flights::default() }
+    pub fn new(
+        mounts: Arc<Mounts>,
+        cas: Arc<Cas>,
+        memory_bytes: u64,
+        origins: Arc<OriginTable>,
+        lock: Option<Arc<Lock>>,
+    ) -> Self {
+        Self { mounts, cas, hot: Hot::new(memory_bytes), flights: Flights::default(), origins, lock }
     }
 
     /// The object of a GET or HEAD, if its path is plain, it is in the hot set, still valid, and in a coding the client accepts.
@@ -43,30 +55,52 @@ impl Stores {
         // A path without escapes is its own key, or the key of nothing. With escapes it could be the key of another resource.
         let path = route::raw_path(request).strip_prefix(b"/").filter(|path| !path.contains(&b'%'))?;
         let ready = self.hot.get(path).filter(|ready| ready.holds())?;
-        if ready.coding() != Coding::Identity && encoding::choose(&request.headers, ready.coding()) == Choice::Decode {
+        let decode = || encoding::choose(&request.headers, ready.coding()) == Choice::Decode;
+        if ready.coding() != Coding::Identity && !ready.is_final() && decode() {
+            return None;
+        }
+        if ready.filled.as_ref().is_some_and(|filled| !filled.fresh_for(request, SystemTime::now())) {
             return None;
         }
         count(&ready, ctx);
         Some(ready)
     }
 
-    /// The object that the request's `key` names, in a coding the client accepts.
-    pub async fn find(&self, settings: &Settings, asked: &Asked<'_>, ctx: &mut Ctx) -> Result<Arc<Ready>, Refusal> {
+    /// The object that the request's `key` names, in a coding the client accepts: of a pack, or a blob by its hash.
+    pub async fn find(
+        &self,
+        settings: &Settings,
+        asked: &Asked<'_>,
+        question: Question,
+        ctx: &mut Ctx,
+    ) -> Result<Arc<Ready>, Refusal> {
         let stored = match self.hot.get(asked.key).filter(|ready| ready.holds()) {
             Some(ready) => ready,
-            None => self.load(settings, asked, ctx).await?,
+            None => self.load(settings, asked, question).await?,
         };
-        let ready = match encoding::choose(&asked.request.headers, stored.coding()) {
+        self.negotiated(settings, asked.key, stored, asked.request, ctx).await
+    }
+
+    /// What is stored under the hot set's `key`, or its decoded body where the client doesn't accept the coding; counted as a hit.
+    pub async fn negotiated(
+        &self,
+        settings: &Settings,
+        key: &str,
+        stored: Arc<Ready>,
+        request: &RequestHeader,
+        ctx: &mut Ctx,
+    ) -> Result<Arc<Ready>, Refusal> {
+        let ready = match encoding::choose(&request.headers, stored.coding()) {
+            Choice::Decode if stored.is_final() => stored,
             Choice::AsStored => stored,
-            Choice::Decode => self.decoded(settings, asked.key, &stored).await.map_err(Refusal::varying)?,
+            Choice::Decode => self.decoded(settings, key, &stored).await.map_err(Refusal::varying)?,
         };
         count(&ready, ctx);
         Ok(ready)
     }
 
-    async fn load(&self, settings: &Settings, asked: &Asked<'_>, ctx: &mut Ctx) -> Result<Arc<Ready>, Refusal> {
-        let question = Arc::new(Question::of(asked, &self.mounts, settings)?);
-        ctx.route = question.route();
+    async fn load(&self, settings: &Settings, asked: &Asked<'_>, question: Question) -> Result<Arc<Ready>, Refusal> {
+        let question = Arc::new(question);
         let load = self.ask(settings, asked.key, question.clone());
         // What differs from request to request is nobody else's.
         if question.constant() { self.flights.join(settings, asked.key, load).await } else { load.await }
@@ -108,7 +142,11 @@ impl Stores {
             let object = off_worker(settings, move || decoded_object(object, caps)).await?;
             // Its bytes are made for this answer: ranges of them would not survive a change of decoder.
             let presentation = Presentation { ranges: false, ..stored.presentation.clone() };
-            let ready = Ready::object(settings, object, stored.source().clone(), presentation);
+            let source = stored.source().clone();
+            let ready = match &stored.filled {
+                None => Ready::object(settings, object, source, presentation),
+                Some(filled) => Ready::filled(settings, object, source, presentation, filled.clone()),
+            };
             let ready = Arc::new(ready.map_err(|error| Refusal::internal(error.to_string()))?);
             self.hot.insert(key, ready.clone(), ready.weight());
             Ok(ready)

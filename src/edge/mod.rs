@@ -1,66 +1,107 @@
 //! The edge: Pingora's phases, each one call, in the order of a request.
 //!
-//! `admit` (may this request be answered at all) → `route` (what does it ask for) → `lookup` (which object is that) →
-//! `answer` (which of its bytes, under which status) → `record` (what became of it). `fail` is the one table from an error to an
-//! answer. Nothing here knows how a pack or a blob is stored.
+//! `admit` (may this request be answered at all) → `route` (what does it ask for) → `lookup` (which object of a pack is that) or `asset` (is it stored
+//! and may it be served; else `live`: its fill) → `answer` (which of its bytes, under which status), `stream` while it is filled, `through`
+//! what is proxied as it is → `record` (what became of it). `fail` is the one table from an error to an answer. Nothing here knows how a pack
+//! or a blob is stored, or how an origin is asked.
 
 mod admit;
 mod answer;
+mod asset;
 mod blocking;
 mod body;
 mod cors;
 mod ctx;
 mod fail;
+mod filled;
 mod flight;
+mod live;
 mod lookup;
+mod origins;
 mod question;
 mod ready;
 mod record;
 mod route;
 mod settings;
+mod stored;
+mod stream;
+mod through;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
-use crate::observe::metrics::Method;
+use crate::fill::{FillHead, PassBody, Reader};
+use crate::observe::metrics::{Method, Reason};
 use crate::observe::readiness::{Condition, READINESS};
+use crate::rules::via;
 
+pub use live::Live;
 pub use lookup::Stores;
+pub use origins::{Lock, OriginRules, OriginTable};
 pub use settings::Settings;
 
+use asset::{Found, Wish};
 use ctx::Ctx;
 use fail::Refusal;
-use question::Asked;
+use filled::How;
+use question::{Asked, Question};
+use ready::Ready;
+use through::Through;
 
 /// The service behind the public listeners.
 pub struct Edge {
     settings: Settings,
     stores: Stores,
+    /// What misses are filled from; none offline.
+    live: Option<Live>,
 }
 
 impl Edge {
-    /// An edge that answers from `stores`.
-    pub fn new(settings: Settings, stores: Stores) -> Self {
-        Self { settings, stores }
+    /// An edge that answers from `stores`, and fills what they miss from `live`.
+    pub fn new(settings: Settings, stores: Stores, live: Option<Live>) -> Self {
+        Self { settings, stores, live }
     }
 
-    /// The way of one request, from its header to the last byte of its answer.
-    async fn respond(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
+    /// The way of one request, from its header to the last byte of its answer. `false`: Pingora proxies it as it is.
+    async fn respond(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+        let settings = &self.settings;
         match self.find(session, ctx).await {
-            Ok(Outcome::Hit(hit)) => answer::hit(&self.settings, session, ctx, &hit).await,
-            Ok(Outcome::Probe(probe)) => answer::probe(&self.settings, session, ctx, probe).await,
-            Ok(Outcome::Options) => cors::options(&self.settings, session, ctx).await,
-            Err(refusal) => fail::refuse(&self.settings, session, ctx, refusal).await,
+            Ok(Outcome::Hit(hit, how)) => {
+                ctx.how = how;
+                answer::hit(settings, session, ctx, &hit).await?;
+            }
+            Ok(Outcome::Moving(reader, head, how)) => {
+                stream::moving(settings, session, ctx, reader, &head, &how).await?;
+            }
+            Ok(Outcome::Passing(head, body, how)) => {
+                stream::passing(settings, session, ctx, &head, body, &how).await?;
+            }
+            Ok(Outcome::Through(through)) => {
+                ctx.through = Some(through);
+                return Ok(false);
+            }
+            Ok(Outcome::Probe(probe)) => answer::probe(settings, session, ctx, probe).await?,
+            Ok(Outcome::Options) => cors::options(settings, session, ctx).await?,
+            Err(refusal) => fail::refuse(settings, session, ctx, refusal).await?,
         }
+        Ok(true)
     }
 
     async fn find(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Outcome, Refusal> {
-        admit::check(&self.settings, session, ctx).await?;
+        admit::check(&self.settings, session, ctx)?;
+        if ctx.method == Method::Other {
+            return self.through(session.req_header()).ok_or_else(|| Refusal::close(Reason::Method));
+        }
+        admit::discard_body(&self.settings, session).await?;
         if let Some(hit) = self.stores.hot(session.req_header(), ctx) {
-            return Ok(Outcome::Hit(hit));
+            return Ok(Outcome::Hit(hit, How::default()));
         }
         if ctx.method == Method::Options && route::raw_path(session.req_header()) == b"*" {
             // RFC 9110 §9.3.7: the server as a whole.
@@ -74,16 +115,58 @@ impl Edge {
             route::Target::Probe(probe) => Ok(Outcome::Probe(probe)),
             route::Target::Key(key) => {
                 let local = session.server_addr().and_then(|address| address.as_inet().copied());
-                let asked = Asked { request: session.req_header(), key: &key, local };
-                self.stores.find(&self.settings, &asked, ctx).await.map(Outcome::Hit)
+                self.found(&Asked { request: session.req_header(), key: &key, local }, ctx).await
             }
         }
+    }
+
+    /// What a key leads to: an object of a pack, of the CAS, or of an origin.
+    async fn found(&self, asked: &Asked<'_>, ctx: &mut Ctx) -> Result<Outcome, Refusal> {
+        let question = Question::of(asked, &self.stores.mounts, &self.settings)?;
+        ctx.route = question.route();
+        let Question::Asset(path) = question else {
+            let hit = self.stores.find(&self.settings, asked, question, ctx).await?;
+            return Ok(Outcome::Hit(hit, How::default()));
+        };
+        let wish = Wish {
+            settings: &self.settings,
+            stores: &self.stores,
+            request: asked.request,
+            path: &path,
+            rules: self.stores.rules_of(&path),
+            live: self.live.as_ref().zip(self.stores.origins.of(&path).map(|(place, _)| place)),
+            method: ctx.method,
+            corr_id: ctx.corr_id_bytes(),
+        };
+        match wish.find().await? {
+            Found::Hit(stored, how) => {
+                let key = stored::hot_key(&stored, asked.key);
+                let hit = self.stores.negotiated(&self.settings, &key, stored, asked.request, ctx).await?;
+                Ok(Outcome::Hit(hit, how))
+            }
+            Found::Through => self.through(asked.request).ok_or_else(|| Refusal::new(Reason::NotAllowed)),
+            Found::Moving(reader, head, how) => Ok(Outcome::Moving(reader, head, how)),
+            Found::Passing(head, body, how) => Ok(Outcome::Passing(head, body, how)),
+        }
+    }
+
+    /// Where a request goes that may be proxied as it is, if its path has an origin that takes such requests.
+    fn through(&self, request: &RequestHeader) -> Option<Outcome> {
+        self.live.as_ref()?;
+        let route::Target::Key(key) = route::target(request).ok()? else { return None };
+        let path = key.strip_prefix(route::ASSETS)?;
+        let (origin, rules) = self.stores.origins.of(path)?;
+        let looping = via::loops(&request.headers, &self.settings.name);
+        (rules.pass && !looping).then(|| Outcome::Through(Through::new(&self.settings, request, path, (origin, rules))))
     }
 }
 
 /// What a request found.
 enum Outcome {
-    Hit(std::sync::Arc<ready::Ready>),
+    Hit(Arc<Ready>, How),
+    Moving(Reader, Arc<FillHead>, How),
+    Passing(Arc<FillHead>, PassBody, How),
+    Through(Through),
     Probe(route::Probe),
     Options,
 }
@@ -115,21 +198,50 @@ impl ProxyHttp for Edge {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
-        self.respond(session, ctx).await?;
-        Ok(true)
+        self.respond(session, ctx).await
     }
 
-    /// Never reached: `request_filter` answers every request.
-    async fn upstream_peer(&self, _session: &mut Session, _ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
-        Error::e_explain(ErrorType::InternalError, "the offline edge has no upstream")
+    /// Reached by what `request_filter` let through alone.
+    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+        match (&mut ctx.through, &self.live) {
+            (Some(through), Some(live)) => through.peer(live).await,
+            _ => Error::e_explain(ErrorType::InternalError, "the offline edge has no upstream"),
+        }
+    }
+
+    async fn upstream_request_filter(&self, _: &mut Session, request: &mut RequestHeader, ctx: &mut Ctx) -> Result<()> {
+        match (&mut ctx.through, &self.live) {
+            (Some(through), Some(live)) => through.dress(live, request),
+            _ => Ok(()),
+        }
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end: bool,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        ctx.through.as_mut().map_or(Ok(()), |through| through.body(body.as_ref()))
+    }
+
+    async fn response_filter(&self, _: &mut Session, response: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+        let (Some(through), Some(live)) = (&ctx.through, &self.live) else { return Ok(()) };
+        ctx.status = response.status.as_u16();
+        through.answer(&self.settings, live, &ctx.corr_id, response).await
     }
 
     /// An answer broke off: its client left, or its bytes turned out bad after the header was sent. The connection is cut, so that
     /// nobody takes what was sent for the whole.
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
         if session.response_written().is_none() && *error.esource() != pingora::ErrorSource::Downstream {
+            let refusal = match ctx.through.as_mut() {
+                Some(through) => through.refusal(error),
+                None => Refusal::internal(error.to_string()),
+            };
             // A refusal that can't be written either leaves nothing to do.
-            let _ = fail::refuse(&self.settings, session, ctx, Refusal::internal(error.to_string())).await;
+            let _ = fail::refuse(&self.settings, session, ctx, refusal).await;
         }
         FailToProxy { error_code: ctx.status, can_reuse_downstream: false }
     }

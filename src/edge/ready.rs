@@ -7,6 +7,7 @@ use pingora::Result;
 use pingora::http::ResponseHeader;
 
 use super::cors;
+use super::filled::Filled;
 use super::settings::Settings;
 use crate::observe::metrics::{HitKind, Route};
 use crate::rules::date;
@@ -23,6 +24,8 @@ pub struct Ready {
     pub presentation: Presentation,
     /// `Repr-Digest`, once somebody wanted it.
     pub repr_digest: OnceLock<HeaderValue>,
+    /// What an object has that came from an origin: its freshness, its own header fields.
+    pub filled: Option<Filled>,
     /// 200 (or 204) with everything but what differs from request to request.
     full: ResponseHeader,
     /// 304 likewise.
@@ -93,19 +96,47 @@ impl Ready {
         for header in [&mut full, &mut not_modified] {
             shared(settings, header, &presentation)?;
         }
-        Ok(Self { object: Some(object), presentation, repr_digest: OnceLock::new(), full, not_modified, source })
+        Ok(Self::of(Some(object), presentation, None, full, not_modified, source))
+    }
+
+    /// Prepare an object that came from an origin: its stored header fields, and ours.
+    pub fn filled(
+        settings: &Settings,
+        object: Object,
+        source: Source,
+        presentation: Presentation,
+        filled: Filled,
+    ) -> Result<Self> {
+        let (full, not_modified) = filled.headers(settings, &object, &presentation)?;
+        Ok(Self::of(Some(object), presentation, Some(filled), full, not_modified, source))
     }
 
     /// Prepare the 204 of a tile that is absent.
     pub fn no_content(settings: &Settings, source: Source, presentation: Presentation) -> Result<Self> {
         let mut full = ResponseHeader::build_no_case(StatusCode::NO_CONTENT, Some(14))?;
         shared(settings, &mut full, &presentation)?;
-        Ok(Self { object: None, presentation, repr_digest: OnceLock::new(), not_modified: full.clone(), full, source })
+        Ok(Self::of(None, presentation, None, full.clone(), full, source))
+    }
+
+    fn of(
+        object: Option<Object>,
+        presentation: Presentation,
+        filled: Option<Filled>,
+        full: ResponseHeader,
+        not_modified: ResponseHeader,
+        source: Source,
+    ) -> Self {
+        Self { object, presentation, repr_digest: OnceLock::new(), filled, full, not_modified, source }
     }
 
     /// What it depends on.
     pub fn source(&self) -> &Source {
         &self.source
+    }
+
+    /// Whether it may not be recoded: its origin said `no-transform` (RFC 9111 §5.2.2.6).
+    pub fn is_final(&self) -> bool {
+        self.filled.as_ref().is_some_and(|filled| filled.no_transform)
     }
 
     /// The coding its bytes are in.
@@ -136,8 +167,14 @@ impl Ready {
     }
 
     /// What preconditions are compared with.
-    pub fn validators(object: &Object) -> Validators<'_> {
-        Validators { etag: Some(&object.etag), last_modified: object.last_modified, origin_date: None }
+    pub fn validators<'a>(&self, object: &'a Object) -> Validators<'a> {
+        let origin_date = self.filled.as_ref().and_then(Filled::date);
+        Validators { etag: Some(&object.etag), last_modified: object.last_modified, origin_date }
+    }
+
+    /// Whether it is a representation of its resource, of which preconditions and ranges speak: not a stored 404 or redirect.
+    pub fn is_representation(&self) -> bool {
+        self.full.status == StatusCode::OK
     }
 
     /// What it weighs in the hot set, in bytes. A window holds a file descriptor, of which there are fewer than bytes.
@@ -176,6 +213,7 @@ pub fn constant(settings: &Settings, header: &mut ResponseHeader) -> Result<()> 
     if cors::open(settings) { cors::insert_open(header) } else { Ok(()) }
 }
 
-fn bad_header() -> Box<pingora::Error> {
+/// An object's metadata can't be sent.
+pub fn bad_header() -> Box<pingora::Error> {
     pingora::Error::explain(pingora::ErrorType::InvalidHTTPHeader, "an object's metadata is no header value")
 }

@@ -34,8 +34,11 @@ fn status_label(status: u16) -> Status {
         200 => Status::S200,
         204 => Status::S204,
         206 => Status::S206,
+        301 => Status::S301,
+        302 => Status::S302,
         304 => Status::S304,
         400 => Status::S400,
+        403 => Status::S403,
         404 => Status::S404,
         405 => Status::S405,
         412 => Status::S412,
@@ -48,6 +51,7 @@ fn status_label(status: u16) -> Status {
         502 => Status::S502,
         503 => Status::S503,
         504 => Status::S504,
+        508 => Status::S508,
         _ => Status::Other,
     }
 }

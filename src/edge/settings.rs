@@ -30,6 +30,12 @@ pub struct Settings {
     pub decode: Caps,
     /// Which requests are logged.
     pub access: Policy,
+    /// What Via and CDN-Loop call this edge.
+    pub name: String,
+    /// What it adds to Via.
+    pub via: HeaderValue,
+    /// Bound on the body of a request that goes through, in bytes.
+    pub pass_body_bytes: u64,
 }
 
 impl Settings {
@@ -58,6 +64,9 @@ impl Settings {
                 bytes: conf.http.decode.bytes,
             },
             access,
+            name: conf.fill.name.clone(),
+            via: HeaderValue::try_from(format!("1.1 {}", conf.fill.name))?,
+            pass_body_bytes: conf.fill.max_object_bytes,
         })
     }
 }

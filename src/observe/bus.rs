@@ -66,6 +66,15 @@ pub enum Event {
         /// Why, in a sentence; empty where the word says it all.
         detail: String,
     },
+    /// Somebody purged by the admin listener.
+    Purged {
+        /// The path, or the prefix, which ends in `/`.
+        what: String,
+        /// Objects removed.
+        objects: u64,
+        /// Bytes that freed.
+        bytes: u64,
+    },
     /// Readiness changed.
     ReadinessChanged {
         /// Whether every condition holds now.
@@ -135,6 +144,9 @@ impl Event {
                     _ => log::Level::Warn,
                 };
                 log::log!(level, event = "fill_failed", path = path.as_str(), cause = *cause, detail = detail.as_str(); "");
+            }
+            Self::Purged { what, objects, bytes } => {
+                log::info!(event = "purged", what = what.as_str(), objects = *objects, bytes = *bytes; "");
             }
             Self::ReadinessChanged { ready, missing } => {
                 log::info!(event = "readiness_changed", ready = *ready, missing = missing.join(",").as_str(); "");

@@ -131,6 +131,10 @@ impl log::Log for Logger {
     }
 
     fn log(&self, record: &Record) {
+        // At TRACE, Pingora prints whole requests to origins, secrets and all.
+        if record.level() == Level::Trace && record.target().starts_with("pingora") {
+            return;
+        }
         let message = record.args().to_string();
         let (level, message) = translate(record.target(), record.level(), message);
         if level > log::max_level() {
@@ -169,7 +173,9 @@ fn translate(target: &str, level: Level, message: String) -> (Level, String) {
         let fixed = message.split(':').next().unwrap_or_default().to_owned();
         return (Level::Debug, fixed);
     }
-    let level = if level == Level::Info { Level::Debug } else { level };
+    // Of two requests that wanted the same idle connection, this one makes another: nothing is wrong.
+    let harmless = message == "failed to acquire reusable stream";
+    let level = if level == Level::Info || harmless { Level::Debug } else { level };
     (level, message)
 }
 

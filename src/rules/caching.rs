@@ -3,7 +3,7 @@
 //!
 //! Nothing here knows where an answer is stored or how an origin is asked, and the time is passed in. What must be read
 //! exactly is read once, when an answer comes or is made ready ([`storable`], [`Freshness::of`], [`freshen`]);
-//! what is asked for each request ([`serve`], [`matches`]) allocates nothing.
+//! what is asked for each request ([`serve`], [`matches()`]) allocates nothing.
 
 mod directives;
 #[cfg(test)]

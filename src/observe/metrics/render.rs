@@ -232,6 +232,8 @@ pub static TABLE: &[Metric] = &[
 /// The text format of Prometheus 0.0.4.
 pub fn text(version: &str, commit: &str) -> String {
     let mut families: Vec<proto::MetricFamily> = TABLE.iter().map(|metric| metric.family(version, commit)).collect();
+    // Offline no origin is counted, and the encoder takes no family without a series.
+    families.retain(|family| !family.get_metric().is_empty());
     families.extend(prometheus::process_collector::ProcessCollector::for_self().collect());
     // A family that cannot be encoded would be a defect of the table, which a test would have shown.
     prometheus::TextEncoder::new().encode_to_string(&families).unwrap_or_default()

@@ -24,9 +24,9 @@ label! {
 label! {
     /// The status class and the statuses worth a series of their own.
     Status {
-        S200 = "200", S204 = "204", S206 = "206", S304 = "304", S400 = "400", S404 = "404", S405 = "405", S412 = "412",
+        S200 = "200", S204 = "204", S206 = "206", S304 = "304", S301 = "301", S302 = "302", S400 = "400", S403 = "403", S404 = "404", S405 = "405", S412 = "412",
         S413 = "413", S414 = "414", S416 = "416", S429 = "429", S431 = "431", S500 = "500", S502 = "502", S503 = "503",
-        S504 = "504", Other = "other",
+        S504 = "504", S508 = "508", Other = "other",
     }
 }
 
@@ -36,7 +36,8 @@ label! {
         BadRequest = "bad_request", BadPath = "bad_path", Method = "method", NotFound = "not_found", HeaderCap = "header_cap",
         UriCap = "uri_cap", BodyCap = "body_cap", Precondition = "precondition", InvalidRange = "invalid_range",
         DecompressCap = "decompress_cap", Corrupt = "corrupt", PackChanged = "pack_changed", Timeout = "timeout",
-        Internal = "internal",
+        Internal = "internal", Draining = "draining", QueueFull = "queue_full", Origin = "origin", NotAllowed = "not_allowed",
+        Loop = "loop", OnlyIfCached = "only_if_cached",
     }
 }
 
@@ -47,7 +48,7 @@ label! {
 
 label! {
     /// Why there was no hit.
-    MissCause { Absent = "absent" }
+    MissCause { Absent = "absent", Stale = "stale" }
 }
 
 label! {

@@ -47,6 +47,11 @@ impl Freshness {
         }
     }
 
+    /// Whether it may not be served stale without validation, not even where no origin can be reached (§4.2.4, §5.2.2.2).
+    pub fn forbids_stale(&self) -> bool {
+        self.forbids_stale || self.no_cache
+    }
+
     /// `current_age` (§4.2.3), for the `Age` field in whole seconds. A clock that was set back makes it stand still, never
     /// negative.
     pub fn age(&self, now: SystemTime) -> Duration {

@@ -1,0 +1,317 @@
+//! The answer to a request whose object is on its way: the header as soon as the origin's is there, then each byte as it is written, at
+//! this reader's pace. The first answer of a fill has no entity tag: there is no digest yet.
+
+use std::future::poll_fn;
+use std::ops::Range;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::SystemTime;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderValue, StatusCode, Version, header};
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::HttpTask;
+use pingora::proxy::Session;
+use pingora::{Error, ErrorType, Result};
+
+use super::blocking::off_worker;
+use super::body::{self, Pace};
+use super::cors;
+use super::ctx::Ctx;
+use super::fail::{self, Refusal};
+use super::filled::{self, How};
+use super::live::coding_of;
+use super::settings::Settings;
+use crate::fill::{FillError, FillHead, PassBody, Reader};
+use crate::observe::metrics::{Method, RANGE_REQUESTS, RangeResult, Reason};
+use crate::rules::encoding::{self, Choice, Coding};
+use crate::rules::precondition::{self, Validators, Verdict};
+use crate::rules::range::{self, Selection};
+use crate::rules::{caching, date};
+use crate::store::decode;
+
+/// What of a moving object is sent.
+enum Selected {
+    Nothing,
+    All,
+    Part(Range<u64>),
+}
+
+/// Answer from a fill.
+pub async fn moving(
+    settings: &Settings,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    mut reader: Reader,
+    head: &FillHead,
+    how: &How,
+) -> Result<()> {
+    let (mut header, selected) = match prepare(settings, session, ctx, head, how) {
+        Ok(prepared) => prepared,
+        Err(refusal) => return fail::refuse(settings, session, ctx, refusal).await,
+    };
+    if let Selected::Part(range) = &selected {
+        // The bytes may be far ahead of the fill: nothing is promised before the first of them is there.
+        if let Err(error) = reader.until(range.start + 1).await {
+            return fail::refuse(settings, session, ctx, error.into()).await;
+        }
+        reader.seek(range.clone());
+    }
+    ctx.status = header.status.as_u16();
+    let nothing = matches!(selected, Selected::Nothing);
+    if !nothing {
+        frame(session, &mut header)?;
+    }
+    session.write_response_header(header, nothing).await?;
+    if nothing {
+        return session.write_response_body(None, true).await;
+    }
+    pump(settings, session, ctx, reader).await
+}
+
+fn prepare(
+    settings: &Settings,
+    session: &Session,
+    ctx: &Ctx,
+    head: &FillHead,
+    how: &How,
+) -> Result<(Box<ResponseHeader>, Selected), Refusal> {
+    let request = session.req_header();
+    let modified = head.headers.get(header::LAST_MODIFIED).and_then(date::parse);
+    let validators = Validators { etag: None, last_modified: modified, origin_date: None };
+    let mut selected = Selected::All;
+    let mut status = head.status;
+    if status == StatusCode::OK {
+        match precondition::evaluate(&request.headers, true, &validators) {
+            Verdict::Proceed => {}
+            Verdict::NotModified => (status, selected) = (StatusCode::NOT_MODIFIED, Selected::Nothing),
+            Verdict::Failed => return Err(Refusal::new(Reason::Precondition)),
+        }
+    }
+    let mut header = header_of(settings, request, ctx, head, how, status)?;
+    if matches!(selected, Selected::All) {
+        if let (Method::Get, StatusCode::OK, Some(length)) = (ctx.method, status, head.length) {
+            selected = select(settings, request, length, &mut header)?;
+        }
+        if let (Selected::All, Some(length)) = (&selected, head.length)
+            && status != StatusCode::NO_CONTENT
+        {
+            header.insert_header(header::CONTENT_LENGTH, HeaderValue::from(length))?;
+        }
+    }
+    if ctx.method == Method::Head {
+        selected = Selected::Nothing;
+    }
+    Ok((header, selected))
+}
+
+/// The one range that is answered while the object moves; several wait for its end, and never come here.
+fn select(
+    settings: &Settings,
+    request: &pingora::http::RequestHeader,
+    length: u64,
+    header: &mut ResponseHeader,
+) -> Result<Selected, Refusal> {
+    header.insert_header(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"))?;
+    if !request.headers.contains_key(header::RANGE) {
+        return Ok(Selected::All);
+    }
+    // A miss has no tag that If-Range could match.
+    if request.headers.contains_key(header::IF_RANGE) {
+        RANGE_REQUESTS.inc(RangeResult::Ignored);
+        return Ok(Selected::All);
+    }
+    match range::select(&request.headers, length, settings.multi_range) {
+        Selection::Ignored | Selection::Many(_) => {
+            RANGE_REQUESTS.inc(RangeResult::Ignored);
+            Ok(Selected::All)
+        }
+        Selection::Unsatisfiable => Err(Refusal::unsatisfied(length)),
+        Selection::One(range) => {
+            RANGE_REQUESTS.inc(RangeResult::Partial);
+            header.set_status(StatusCode::PARTIAL_CONTENT)?;
+            header.insert_header(header::CONTENT_LENGTH, HeaderValue::from(range.end - range.start))?;
+            header.insert_header(header::CONTENT_RANGE, range::content_range(&range, length))?;
+            Ok(Selected::Part(range))
+        }
+    }
+}
+
+/// Answer with what passes through.
+pub async fn passing(
+    settings: &Settings,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    head: &FillHead,
+    body: PassBody,
+    how: &How,
+) -> Result<()> {
+    let coding = coding_of(&head.headers);
+    let accepts = || encoding::choose(&session.req_header().headers, coding) == Choice::AsStored;
+    if coding != Coding::Identity && ctx.method == Method::Get && !accepts() && !caching::no_transform(&head.headers) {
+        return decoded(settings, session, ctx, head, body, how).await;
+    }
+    let mut header = match header_of(settings, session.req_header(), ctx, head, how, head.status) {
+        Ok(header) => header,
+        Err(refusal) => return fail::refuse(settings, session, ctx, refusal).await,
+    };
+    ctx.status = header.status.as_u16();
+    let bodiless = matches!(header.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if let (false, Some(length)) = (bodiless, head.length) {
+        header.insert_header(header::CONTENT_LENGTH, HeaderValue::from(length))?;
+    }
+    let nothing = bodiless || ctx.method == Method::Head;
+    if !nothing {
+        frame(session, &mut header)?;
+    }
+    session.write_response_header(header, nothing).await?;
+    if nothing {
+        return session.write_response_body(None, true).await;
+    }
+    pump(settings, session, ctx, body).await
+}
+
+/// Where the bytes of an answer come from as they arrive.
+trait Source {
+    /// The next bytes; `None` at the end.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, FillError>> + Send;
+}
+
+impl Source for Reader {
+    fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, FillError>> + Send {
+        Reader::next(self)
+    }
+}
+
+impl Source for PassBody {
+    fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, FillError>> + Send {
+        PassBody::next(self)
+    }
+}
+
+/// Send what comes, as it comes.
+async fn pump(settings: &Settings, session: &mut Session, ctx: &Ctx, mut source: impl Source) -> Result<()> {
+    let mut pace = Pace::new(settings);
+    loop {
+        let next = {
+            let mut next = pin!(source.next());
+            match poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await {
+                Poll::Ready(next) => next,
+                Poll::Pending => {
+                    // Nothing is at hand: what was written must not wait in a buffer for what comes.
+                    flush(session).await?;
+                    next.await
+                }
+            }
+        };
+        match next {
+            Ok(Some(chunk)) => pace.write(settings, session, &chunk, false).await?,
+            Ok(None) => return session.write_response_body(None, true).await,
+            // The header is out: whoever has a part must not take it for the whole.
+            Err(error) => return Err(body::broken(ctx, &error.into())),
+        }
+    }
+}
+
+/// Send what is in the connection's write buffer. Pingora has no verb for it, and flushes a body with a Content-Length at its end only; but it
+/// does flush before it reports a task that failed.
+async fn flush(session: &mut Session) -> Result<()> {
+    if session.as_http1().is_none() {
+        return Ok(());
+    }
+    const MARK: &str = "nothing failed";
+    let mark = Error::explain(ErrorType::Custom(MARK), MARK);
+    match session
+        .as_downstream_mut()
+        .response_duplex_vec(vec![HttpTask::Body(None, false), HttpTask::Failed(mark)])
+        .await
+    {
+        Err(error) if *error.etype() == ErrorType::Custom(MARK) => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+/// Answer with what passes through in a coding that the client doesn't accept: decoded, under the caps that hold for everything else.
+async fn decoded(
+    settings: &Settings,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    head: &FillHead,
+    body: PassBody,
+    how: &How,
+) -> Result<()> {
+    let prepared = async {
+        let coding = coding_of(&head.headers);
+        let coded = collect(body, settings.decode.bytes).await?;
+        let caps = settings.decode;
+        let plain = off_worker(settings, move || decode::decode(coding, &coded, caps)).await?;
+        let mut header = header_of(settings, session.req_header(), ctx, head, how, head.status)?;
+        header.remove_header(&header::CONTENT_ENCODING);
+        header.insert_header(header::CONTENT_LENGTH, HeaderValue::from(plain.len()))?;
+        Ok((header, plain))
+    };
+    match prepared.await {
+        Ok((header, plain)) => {
+            ctx.status = header.status.as_u16();
+            session.write_response_header(header, false).await?;
+            Pace::new(settings).write(settings, session, &plain, true).await
+        }
+        Err(refusal) => fail::refuse(settings, session, ctx, Refusal::varying(refusal)).await,
+    }
+}
+
+/// All of a body that is at most `bound` bytes long.
+async fn collect(mut body: PassBody, bound: u64) -> Result<BytesMut, Refusal> {
+    let mut all = BytesMut::new();
+    while let Some(chunk) = body.next().await? {
+        if (all.len() + chunk.len()) as u64 > bound {
+            return Err(Refusal::new(Reason::DecompressCap));
+        }
+        all.extend_from_slice(&chunk);
+    }
+    Ok(all)
+}
+
+/// The origin's fields, under ours.
+fn header_of(
+    settings: &Settings,
+    request: &pingora::http::RequestHeader,
+    ctx: &Ctx,
+    head: &FillHead,
+    how: &How,
+    status: StatusCode,
+) -> Result<Box<ResponseHeader>, Refusal> {
+    let coding = coding_of(&head.headers);
+    let mut header = ResponseHeader::build_no_case(status, Some(head.headers.len() + 16))?;
+    filled::fields(settings, &mut header, &head.headers, coding != Coding::Identity)?;
+    for value in head.headers.get_all(header::CONTENT_ENCODING) {
+        header.append_header(header::CONTENT_ENCODING, value.clone())?;
+    }
+    let age = match &how.freshness {
+        Some(freshness) => Some(HeaderValue::from(freshness.age(SystemTime::now()).as_secs())),
+        None => head.headers.get(header::AGE).cloned(),
+    };
+    if let Some(age) = age {
+        header.insert_header(header::AGE, age)?;
+    }
+    let ttl = how.freshness.as_ref().map(|freshness| freshness.ttl(SystemTime::now()));
+    header.append_header("cache-status", how.value(ttl, None))?;
+    cors::insert_listed(settings, request.headers.get(header::ORIGIN), &mut header)?;
+    header.insert_header("x-corr-id", ctx.corr_id.clone())?;
+    Ok(Box::new(header))
+}
+
+/// A body of unknown length is chunked where the client knows chunks; else its end is that of the connection.
+fn frame(session: &mut Session, header: &mut ResponseHeader) -> Result<()> {
+    if header.headers.contains_key(header::CONTENT_LENGTH) {
+        return Ok(());
+    }
+    match session.req_header().version {
+        Version::HTTP_11 => header.insert_header(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked")),
+        Version::HTTP_2 => Ok(()),
+        _ => {
+            session.set_keepalive(None);
+            Ok(())
+        }
+    }
+}
