@@ -80,6 +80,32 @@ pub fn gunzip(bytes: &[u8]) -> Vec<u8> {
     decoder.finish().unwrap()
 }
 
+/// brotli.
+pub fn brotli(bytes: &[u8]) -> Vec<u8> {
+    let mut coded = Vec::new();
+    // The best quality takes minutes for what a bomb decodes to.
+    let params = brotli::enc::BrotliEncoderParams { quality: 5, ..Default::default() };
+    brotli::BrotliCompress(&mut &bytes[..], &mut coded, &params).unwrap();
+    coded
+}
+
+/// Undo brotli.
+pub fn unbrotli(bytes: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    brotli::BrotliDecompress(&mut &bytes[..], &mut plain).unwrap();
+    plain
+}
+
+/// zstd.
+pub fn zstd(bytes: &[u8]) -> Vec<u8> {
+    zstd::encode_all(bytes, 3).unwrap()
+}
+
+/// Undo zstd.
+pub fn unzstd(bytes: &[u8]) -> Vec<u8> {
+    zstd::decode_all(bytes).unwrap()
+}
+
 /// A PNG by its magic alone: the edge never decodes one.
 pub fn png(seed: u8) -> Vec<u8> {
     [b"\x89PNG\r\n\x1a\n".as_slice(), &noise(300, seed)].concat()

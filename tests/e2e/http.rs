@@ -7,6 +7,21 @@ use std::time::Duration;
 /// A connection to a server under test.
 pub struct Client {
     stream: BufReader<TcpStream>,
+    /// Whether the last request was a HEAD.
+    asked_head: bool,
+    /// What is to come of the body whose head was read.
+    framing: Framing,
+}
+
+/// How the rest of a body is framed (RFC 9112 §6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    /// So many bytes.
+    Length(u64),
+    /// So many bytes of this chunk, then further ones.
+    Chunk(u64),
+    /// Nothing.
+    Ended,
 }
 
 /// A whole response.
@@ -27,7 +42,7 @@ impl Client {
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a read timeout");
         stream.set_write_timeout(Some(Duration::from_secs(20))).expect("a write timeout");
         stream.set_nodelay(true).expect("nodelay");
-        Self { stream: BufReader::new(stream) }
+        Self { stream: BufReader::new(stream), asked_head: false, framing: Framing::Ended }
     }
 
     /// Send bytes as they are.
@@ -38,17 +53,123 @@ impl Client {
 
     /// Send a request with Host and the given header lines.
     pub fn request(&mut self, method: &str, target: &str, headers: &[(&str, &str)]) -> Response {
+        self.ask(method, target, headers);
+        self.response(method == "HEAD").expect("a whole response")
+    }
+
+    /// Send a request with Host and the given header lines, and read nothing yet.
+    pub fn ask(&mut self, method: &str, target: &str, headers: &[(&str, &str)]) {
+        self.asked_head = method == "HEAD";
         let mut text = format!("{method} {target} HTTP/1.1\r\nHost: edge.test\r\n");
         for (name, value) in headers {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
         text.push_str("\r\n");
         self.send(text.as_bytes());
-        self.response(method == "HEAD").expect("a whole response")
+    }
+
+    /// Read the final head of the answer to what was asked; its body is then read piece by piece, or never. Interim responses
+    /// before it are passed over.
+    pub fn head(&mut self) -> Result<Response, String> {
+        loop {
+            let head = self.read_head()?;
+            if head.status < 200 {
+                continue;
+            }
+            self.framing = match head.header("content-length") {
+                _ if self.asked_head || head.status == 204 || head.status == 304 => Framing::Ended,
+                Some(length) => Framing::Length(length.parse().map_err(|_| format!("no length: {length:?}"))?),
+                None if head.header("transfer-encoding") == Some("chunked") => Framing::Chunk(0),
+                None => return Err("the body has no framing".into()),
+            };
+            return Ok(head);
+        }
+    }
+
+    /// The next bytes of the body whose head was read, at most `max`; none at its end. An error says that it was cut.
+    pub fn some(&mut self, max: usize) -> Result<Vec<u8>, String> {
+        let mut bytes = vec![0; max];
+        let count = self.read_into(&mut bytes)?;
+        bytes.truncate(count);
+        Ok(bytes)
+    }
+
+    /// The same into a buffer; 0 at the end of the body.
+    pub fn read_into(&mut self, buffer: &mut [u8]) -> Result<usize, String> {
+        if self.framing == Framing::Chunk(0) {
+            self.next_chunk()?;
+        }
+        let (Framing::Length(left) | Framing::Chunk(left)) = self.framing else { return Ok(0) };
+        let wanted = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        if wanted == 0 {
+            return Ok(0);
+        }
+        let count = self.stream.read(&mut buffer[..wanted]).map_err(|error| format!("body cut: {error}"))?;
+        if count == 0 {
+            return Err(format!("body cut, {left} bytes of its length or chunk missing"));
+        }
+        let left = left - count as u64;
+        match &mut self.framing {
+            Framing::Length(length) => *length = left,
+            Framing::Chunk(length) => {
+                *length = left;
+                if left == 0 && !self.line()?.is_empty() {
+                    return Err("a chunk is longer than its size".into());
+                }
+            }
+            Framing::Ended => {}
+        }
+        Ok(count)
+    }
+
+    /// Exactly so many bytes of the body.
+    pub fn exactly(&mut self, count: usize) -> Result<Vec<u8>, String> {
+        let mut bytes = Vec::new();
+        while bytes.len() < count {
+            let piece = self.some(count - bytes.len())?;
+            if piece.is_empty() {
+                return Err(format!("the body ended after {} bytes of {count}", bytes.len()));
+            }
+            bytes.extend(piece);
+        }
+        Ok(bytes)
+    }
+
+    /// The rest of the body.
+    pub fn rest(&mut self) -> Result<Vec<u8>, String> {
+        let mut bytes = Vec::new();
+        loop {
+            let piece = self.some(256 * 1024)?;
+            if piece.is_empty() {
+                return Ok(bytes);
+            }
+            bytes.extend(piece);
+        }
+    }
+
+    /// Ask, and read the whole answer however it is framed; an error says that it was cut.
+    pub fn fetch(&mut self, method: &str, target: &str, headers: &[(&str, &str)]) -> Result<Response, String> {
+        self.ask(method, target, headers);
+        let mut response = self.head()?;
+        response.body = self.rest()?;
+        Ok(response)
     }
 
     /// Read one response; an error says what was wrong with it or that the connection ended short of it.
     pub fn response(&mut self, head: bool) -> Result<Response, String> {
+        let mut response = self.read_head()?;
+        let bodiless = head || response.status == 204 || response.status == 304 || response.status < 200;
+        if !bodiless {
+            let length: usize =
+                response.header("content-length").ok_or("no Content-Length")?.parse().map_err(|e| format!("{e}"))?;
+            response.body = vec![0; length];
+            self.stream.read_exact(&mut response.body).map_err(|error| format!("body cut: {error}"))?;
+        }
+        Ok(response)
+    }
+
+    /// Read one head, interim or final.
+    pub fn read_head(&mut self) -> Result<Response, String> {
         let status_line = self.line()?;
         let mut words = status_line.splitn(3, ' ');
         if words.next() != Some("HTTP/1.1") {
@@ -65,15 +186,20 @@ impl Client {
             let (name, value) = line.split_once(':').ok_or(format!("not a header: {line:?}"))?;
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
-        let mut response = Response { status, headers, body: Vec::new() };
-        let bodiless = head || status == 204 || status == 304 || status < 200;
-        if !bodiless {
-            let length: usize =
-                response.header("content-length").ok_or("no Content-Length")?.parse().map_err(|e| format!("{e}"))?;
-            response.body = vec![0; length];
-            self.stream.read_exact(&mut response.body).map_err(|error| format!("body cut: {error}"))?;
+        Ok(Response { status, headers, body: Vec::new() })
+    }
+
+    /// Read the size of the next chunk, and past the trailers behind the last (RFC 9112 §7.1).
+    fn next_chunk(&mut self) -> Result<(), String> {
+        let line = self.line()?;
+        let size = line.split(';').next().unwrap_or_default();
+        let size = u64::from_str_radix(size, 16).map_err(|_| format!("no size of a chunk: {line:?}"))?;
+        self.framing = Framing::Chunk(size);
+        if size == 0 {
+            while !self.line()?.is_empty() {}
+            self.framing = Framing::Ended;
         }
-        Ok(response)
+        Ok(())
     }
 
     /// Whether the server has closed the connection, without having sent anything more.

@@ -13,6 +13,7 @@ mod concurrency;
 mod cors;
 mod huge;
 mod lifecycle;
+mod live;
 mod log;
 mod offline;
 mod packs;

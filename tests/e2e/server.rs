@@ -20,6 +20,8 @@ pub struct Setup {
     pub dir: TempDir,
     packs: Vec<(String, PathBuf, String)>,
     extra: String,
+    top: String,
+    environment: Vec<(String, String)>,
     import: Option<PathBuf>,
 }
 
@@ -38,7 +40,7 @@ pub struct Server {
 /// Begin to set up a server: its directory is new, its packs and assets are those that are added.
 pub fn setup() -> Setup {
     let dir = tempfile::tempdir().expect("a directory");
-    Setup { dir, packs: Vec::new(), extra: String::new(), import: None }
+    Setup { dir, packs: Vec::new(), extra: String::new(), top: String::new(), environment: Vec::new(), import: None }
 }
 
 /// An address on loopback that nobody listens on now; for those who can't be told by the server which port it took.
@@ -84,10 +86,22 @@ impl Setup {
         self
     }
 
+    /// Further lines at the top level.
+    pub fn top(mut self, lines: &str) -> Self {
+        self.top.push_str(lines);
+        self
+    }
+
+    /// A variable of the server's environment.
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
     /// The conf as it will be written. The server chooses its ports: another suite on this machine can't take them in between.
     fn yaml(&self) -> String {
         let cas = self.dir.path().join("cas");
-        let mut yaml = String::from("threads: 2\nedge:\n  bind: 127.0.0.1:0\n  metrics: 127.0.0.1:0\n");
+        let mut yaml = format!("threads: 2\n{}edge:\n  bind: 127.0.0.1:0\n  metrics: 127.0.0.1:0\n", self.top);
         if !self.extra.contains("cas:") {
             let _ = writeln!(yaml, "  cas: {{dir: {}}}", cas.display());
         }
@@ -128,6 +142,7 @@ impl Setup {
         let mut child = Command::new(BINARY)
             .arg("--conf")
             .arg(&conf)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.dir.path())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -191,6 +206,22 @@ impl Server {
         let line = text.lines().find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')));
         let line = line.unwrap_or_else(|| panic!("no series {series} in\n{text}"));
         line.rsplit(' ').next().and_then(|value| value.parse().ok()).expect("a number")
+    }
+
+    /// The sum of all series of a metric, e.g. `edge_queue_dropped_total`, whatever their labels.
+    pub fn total(&self, metric: &str) -> f64 {
+        let text = self.admin("/metrics").text();
+        let of_metric = |line: &&str| line.strip_prefix(metric).is_some_and(|rest| rest.starts_with(['{', ' ']));
+        let lines: Vec<_> = text.lines().filter(of_metric).collect();
+        assert!(!lines.is_empty(), "no series of {metric} in\n{text}");
+        lines.iter().filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
+    /// Run a command of the binary with this server's conf; its output where it exits with 0.
+    pub fn command(&self, words: &[&str]) -> String {
+        let done = Command::new(BINARY).args(words).arg("--conf").arg(&self.conf).output().expect("the binary runs");
+        assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).expect("text")
     }
 
     /// Lines of the log so far with this event.
@@ -259,8 +290,17 @@ impl Server {
 
     /// Resident memory in bytes.
     pub fn rss(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// The most resident memory that there ever was, in bytes.
+    pub fn peak_rss(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("status");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+        let line = status.lines().find(|line| line.starts_with(field)).expect("the field");
         line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("KiB") * 1024
     }
 }
