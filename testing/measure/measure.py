@@ -188,4 +188,5 @@ def main():
             running.stop()
 
 
-main()
+if __name__ == "__main__":
+    main()
