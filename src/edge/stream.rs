@@ -175,11 +175,18 @@ pub async fn passing(
 trait Source {
     /// The next bytes; `None` at the end.
     fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, FillError>> + Send;
+
+    /// Take back a chunk that was sent.
+    fn recycle(&mut self, chunk: Bytes);
 }
 
 impl Source for Reader {
     fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, FillError>> + Send {
         Reader::next(self)
+    }
+
+    fn recycle(&mut self, chunk: Bytes) {
+        Reader::recycle(self, chunk);
     }
 }
 
@@ -187,6 +194,8 @@ impl Source for PassBody {
     fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, FillError>> + Send {
         PassBody::next(self)
     }
+
+    fn recycle(&mut self, _chunk: Bytes) {}
 }
 
 /// Send what comes, as it comes.
@@ -205,7 +214,10 @@ async fn pump(settings: &Settings, session: &mut Session, ctx: &Ctx, mut source:
             }
         };
         match next {
-            Ok(Some(chunk)) => pace.write(settings, session, &chunk, false).await?,
+            Ok(Some(chunk)) => {
+                pace.write(settings, session, &chunk, false).await?;
+                source.recycle(chunk);
+            }
             Ok(None) => return session.write_response_body(None, true).await,
             // The header is out: whoever has a part must not take it for the whole.
             Err(error) => return Err(body::broken(ctx, &error.into())),

@@ -18,6 +18,7 @@ mod reader;
 mod remember;
 mod run;
 mod sync;
+mod tail;
 mod verdict;
 mod work;
 

@@ -17,6 +17,7 @@ use super::error::FillError;
 use super::flight::{Follower, Progress};
 use super::key::FillKey;
 use super::pass::PassBody;
+use super::tail::{Place, Tail};
 use crate::rules::caching::{self, Selecting, StoredAnswer};
 
 /// Reads of what is not in the page cache, at the same time: a hung disk holds up no more threads.
@@ -87,6 +88,8 @@ pub(super) struct Stream {
     pub head: Arc<FillHead>,
     /// The blob that grows.
     pub file: Arc<File>,
+    /// What is not in it yet.
+    pub tail: Arc<Tail>,
     /// What the request that was sent says in the fields that Vary names.
     pub selecting: Selecting,
 }
@@ -175,9 +178,21 @@ impl Reader {
         if there <= at {
             return Ok(None);
         }
-        let file = self.stream()?.file.clone();
         // At most chunk_bytes: fits a usize.
-        let length = (there.min(end) - at).min(self.chunk_bytes.max(1) as u64) as usize;
+        let most = (there.min(end) - at).min(self.chunk_bytes.max(1) as u64) as usize;
+        let stream = self.stream()?;
+        let (file, place) = (stream.file.clone(), stream.tail.at(at, most));
+        let length = match place {
+            Place::Here(bytes) => {
+                self.window.start = at + bytes.len() as u64;
+                return Ok(Some(bytes));
+            }
+            // What is behind `there` is in neither.
+            Place::File(written) => usize::try_from(written.saturating_sub(at)).unwrap_or(usize::MAX).min(most),
+        };
+        if length == 0 {
+            return Err(FillError::Worker);
+        }
         let mut buf = std::mem::take(&mut self.spare);
         buf.resize(length, 0);
         if !read_now(&file, &mut buf, at) {

@@ -12,6 +12,7 @@ use super::fetch::{FetchError, Head, Incoming, Tap};
 use super::pump::{Flow, HashTap, Stopped, pump};
 use super::reader::{Done, FillHead, Gift, News, Stream, Unstorable};
 use super::remember::Remembered;
+use super::tail::Tail;
 use super::verdict::{Storable, Verdict};
 use super::{Ask, FillKey, Fills, PassBody, flight, pass, unverifiable};
 use crate::observe::bus::{Event, publish};
@@ -170,10 +171,11 @@ impl Fills {
             tapped: head.status == StatusCode::OK,
             hidden: pin.is_some(),
         };
-        filler.head(Arc::new(News::Stream(stream(head, storable.answer, &writer, pin.is_some()))));
+        let tail = Arc::new(Tail::default());
+        filler.head(Arc::new(News::Stream(stream(head, storable.answer, &writer, &tail, pin.is_some()))));
         let give_up = |bytes: u64| !job.behind && self.gives_up(filler, flow.length.unwrap_or(0).max(bytes));
         let Exchange { incoming, tap, .. } = exchange;
-        let writer = pump(filler, incoming, writer, &flow, give_up).await?;
+        let writer = pump(filler, incoming, writer, &flow, &tail, give_up).await?;
         let hasher = if flow.tapped { tap.take() } else { None };
         let len = writer.len();
         if pin.is_none() && hasher.as_ref().is_none_or(|hasher| hasher.len() == len) {
@@ -241,11 +243,11 @@ impl Fills {
     }
 }
 
-fn stream(head: &Head, answer: StoredAnswer, writer: &BlobWriter, locked: bool) -> Stream {
+fn stream(head: &Head, answer: StoredAnswer, writer: &BlobWriter, tail: &Arc<Tail>, locked: bool) -> Stream {
     let (headers, selecting) = (answer.headers.clone(), answer.vary.clone());
     let (status, length, answer) = (head.status, head.length, Some(Arc::new(answer)));
     let head = Arc::new(FillHead { status, headers, length, answer, locked });
-    Stream { head, file: writer.reader(), selecting }
+    Stream { head, file: writer.reader(), tail: tail.clone(), selecting }
 }
 
 /// Whether a status can answer a GET without Range and conditions.
