@@ -180,7 +180,8 @@ fn banner(conf: &Conf, mounts: &Mounts) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
     let base = conf.edge.bind.first().map(|address| format!("http://{address}/edge/assets")).unwrap_or_default();
-    let _ = writeln!(text, "svc-edge {VERSION} serves {base}/ (offline)");
+    let mode = if conf.edge.mode == Mode::Live { "live" } else { "offline" };
+    let _ = writeln!(text, "svc-edge {VERSION} serves {base}/ ({mode})");
     for pack in &conf.edge.packs {
         let Some(mount) = mounts.get(&pack.name) else { continue };
         let _ = match mount.facts() {

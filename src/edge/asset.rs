@@ -61,13 +61,22 @@ pub enum Turn {
 }
 
 impl Wish<'_> {
-    /// Find the answer.
+    /// Find the answer, and count a miss once, however it ends.
     pub async fn find(&self) -> Result<Found, Refusal> {
+        let mut miss = None;
+        let found = self.turns(&mut miss).await;
+        if let Some(cause) = miss {
+            CACHE_MISSES.inc(cause);
+        }
+        found
+    }
+
+    async fn turns(&self, miss: &mut Option<MissCause>) -> Result<Found, Refusal> {
         let directives = self.rules.directives(&self.request.headers);
         let mut key = self.rules.key(self.path, self.request);
         let mut forward = Forward::Miss;
-        let mut made = None;
-        for turn in 0..TURNS {
+        let (mut made, mut turn) = (None, 0);
+        loop {
             // Before the look-up: a fill that ends in between has made an object that the look-up missed.
             // Where fills end again and again without storing anything, it asks in any case the third time.
             let seen = |live: &Live| (turn < 2).then(|| live.fills.seen(self.path));
@@ -77,7 +86,11 @@ impl Wish<'_> {
                 // It was made or validated for this very request: it is served whatever its freshness says (RFC 9111 §4.3.3).
                 return Ok(Found::Hit(ready.clone(), how));
             }
-            let (stale, (live, origin, seen)) = match (self.judge(stored, &directives)?, live) {
+            if turn == TURNS {
+                return Err(Refusal::internal("a fill's answer was gone again and again before it could be answered"));
+            }
+            turn += 1;
+            let (stale, (live, origin, seen)) = match (self.judge(stored, &directives, miss)?, live) {
                 (Judged::Serve(ready), _) => return Ok(Found::Hit(ready, How::default())),
                 (Judged::Ask(stale), None) => return self.offline(stale.map(|(ready, _)| ready)),
                 (Judged::Ask(stale), Some(live)) => (stale, live),
@@ -87,20 +100,24 @@ impl Wish<'_> {
                 ready
             });
             let asking = Asking { key: &key, seen, directives: &directives, stale: stale.as_deref(), forward };
-            let turn = live.ask(self, origin, asking).await;
-            match self.or_stale(turn, &directives, stale)? {
+            let asked = live.ask(self, origin, asking).await.map_err(|refusal| refusal.forwarded(forward));
+            match self.or_stale(asked, &directives, stale)? {
                 Turn::Done(found) => return Ok(found),
                 Turn::Stored(how) => made = Some(how),
                 Turn::Again(other) => (key, forward) = (other, Forward::Miss),
             }
         }
-        Err(Refusal::internal("a fill's answer was gone again and again before it could be answered"))
     }
 
     /// What may be done with what is stored.
-    fn judge(&self, stored: Option<Arc<Ready>>, directives: &RequestDirectives) -> Result<Judged, Refusal> {
+    fn judge(
+        &self,
+        stored: Option<Arc<Ready>>,
+        directives: &RequestDirectives,
+        miss: &mut Option<MissCause>,
+    ) -> Result<Judged, Refusal> {
         let Some(ready) = stored else {
-            CACHE_MISSES.inc(MissCause::Absent);
+            miss.get_or_insert(MissCause::Absent);
             return if directives.only_if_cached { Err(only_if_cached()) } else { Ok(Judged::Ask(None)) };
         };
         let Some(filled) = &ready.filled else {
@@ -116,21 +133,22 @@ impl Wish<'_> {
             }
             Serve::OnlyIfCached => Err(only_if_cached()),
             Serve::Revalidate { forward, .. } => {
-                CACHE_MISSES.inc(MissCause::Stale);
+                miss.get_or_insert(MissCause::Stale);
                 Ok(Judged::Ask(Some((ready, forward))))
             }
         }
     }
 
     /// There is no origin to ask. A cache that is disconnected may serve what is stale (RFC 9111 §4.2.4), unless the answer forbids it
-    /// (§5.2.2.2: 504).
+    /// (§5.2.2.2: 504), and what is fresh whatever the client would rather have.
     fn offline(&self, stale: Option<Arc<Ready>>) -> Result<Found, Refusal> {
         match stale {
             None => Err(Refusal::new(Reason::NotFound)),
-            Some(ready) if ready.filled.as_ref().is_some_and(|filled| filled.freshness.forbids_stale()) => {
-                Err(only_if_cached())
+            Some(ready) => {
+                let now = SystemTime::now();
+                let usable = ready.filled.as_ref().is_none_or(|filled| filled.freshness.usable_disconnected(now));
+                if usable { Ok(Found::Hit(ready, How::default())) } else { Err(only_if_cached()) }
             }
-            Some(ready) => Ok(Found::Hit(ready, How::default())),
         }
     }
 
@@ -143,7 +161,7 @@ impl Wish<'_> {
     ) -> Result<Turn, Refusal> {
         let Some(ready) = stale else { return turn };
         let status = match &turn {
-            Err(refusal) if refusal.is_of_origin() => None,
+            Err(refusal) if refusal.lets_stale_stand_in() => None,
             Ok(Turn::Done(Found::Moving(_, head, _) | Found::Passing(head, ..)))
                 if caching::is_error(head.status.as_u16()) =>
             {

@@ -10,6 +10,7 @@ use super::settings::Settings;
 use super::{answer, cors};
 use crate::observe::metrics::{RANGE_REQUESTS, REJECTED, RangeResult, Reason};
 use crate::rules::asset_key::KeyError;
+use crate::rules::cache_status::{CacheStatus, Forward};
 use crate::rules::problem;
 use crate::store::StoreError;
 
@@ -27,6 +28,8 @@ pub struct Refusal {
     varies: bool,
     /// Whether an origin's deadline passed rather than ours: 504, not 503.
     of_origin: bool,
+    /// Why an origin was asked, where one was.
+    forward: Option<Forward>,
 }
 
 /// Status, title, and whether trying again later may help.
@@ -57,7 +60,7 @@ const fn row(reason: Reason) -> (StatusCode, &'static str, bool) {
 
 impl Refusal {
     pub fn new(reason: Reason) -> Self {
-        Self { reason, cause: None, unsatisfied: None, close: false, varies: false, of_origin: false }
+        Self { reason, cause: None, unsatisfied: None, close: false, varies: false, of_origin: false, forward: None }
     }
 
     /// Refuse, and close the connection behind the answer.
@@ -84,9 +87,19 @@ impl Refusal {
         Self { of_origin: true, ..Self::new(Reason::Timeout) }
     }
 
-    /// Whether it is an origin's fault that there is no answer: what is stale may stand in for it.
+    /// Whether it is an origin's fault that there is no answer.
     pub fn is_of_origin(&self) -> bool {
         self.of_origin || self.reason == Reason::Origin
+    }
+
+    /// Whether what is stale may stand in for the answer: the origin failed, or was not asked for want of room.
+    pub fn lets_stale_stand_in(&self) -> bool {
+        self.is_of_origin() || matches!(self.reason, Reason::QueueFull | Reason::Internal | Reason::Draining)
+    }
+
+    /// The same, of a request for which an origin was asked.
+    pub fn forwarded(self, forward: Forward) -> Self {
+        Self { forward: Some(forward), ..self }
     }
 
     /// The same, of a resource that has more than one coding.
@@ -167,7 +180,8 @@ pub async fn refuse(settings: &Settings, session: &mut Session, ctx: &mut Ctx, r
     header.insert_header(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"))?;
     header.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
     header.insert_header("x-reason", HeaderValue::from_static(reason.as_str()))?;
-    header.insert_header("cache-status", format!("svc-edge; detail={}", reason.as_str()))?;
+    let cached = refusal.forward.map_or(CacheStatus::neither(), CacheStatus::forward);
+    header.insert_header("cache-status", cached.detail(reason.as_str()).value())?;
     if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
         header.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
     }

@@ -92,7 +92,17 @@ impl Live {
         let how = How { status: Some(head.status.as_u16()), stored: true, freshness, ..how };
         let ranged = wants_range(to.wish) && head.status == http::StatusCode::OK;
         if must_wait(&to.wish.request.headers, &head, ranged) {
-            reader.finished().await?;
+            if must_decode(&to.wish.request.headers, &head)
+                && head.length.is_some_and(|length| length > to.wish.settings.decode.bytes)
+            {
+                return Err(Refusal::new(Reason::DecompressCap));
+            }
+            if head.locked || ranged {
+                // Neither has a first byte before its end, or before that of its range: the fill's own deadlines bound it.
+                reader.finished().await?;
+            } else {
+                in_time(to.wish, reader.finished()).await?;
+            }
             return Ok(Turn::Stored(how));
         }
         Ok(Turn::Done(Found::Moving(reader, head, how)))
@@ -144,12 +154,17 @@ fn wants_range(wish: &Wish<'_>) -> bool {
 
 /// Whether the answer needs the whole object: a pin to compare with, a coding to take off, a tag to compare, several parts.
 fn must_wait(request: &HeaderMap, head: &FillHead, ranged: bool) -> bool {
-    let coding = coding_of(&head.headers);
-    let recodable = coding != Coding::Identity && !caching::no_transform(&head.headers);
     head.locked
-        || (recodable && encoding::choose(request, coding) == Choice::Decode)
+        || must_decode(request, head)
         || request.contains_key(header::IF_MATCH)
         || (ranged && (head.length.is_none() || range::field(request).is_some_and(|field| field.contains(&b','))))
+}
+
+/// Whether the client doesn't take the coding that the answer comes in, and it may be taken off.
+fn must_decode(request: &HeaderMap, head: &FillHead) -> bool {
+    let coding = coding_of(&head.headers);
+    let recodable = coding != Coding::Identity && !caching::no_transform(&head.headers);
+    recodable && encoding::choose(request, coding) == Choice::Decode
 }
 
 /// The coding that an origin's answer is in; fills of codings that we can't read are never stored.

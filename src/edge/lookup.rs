@@ -78,25 +78,25 @@ impl Stores {
             Some(ready) => ready,
             None => self.load(settings, asked, question).await?,
         };
-        self.negotiated(settings, asked.key, stored, asked.request, ctx).await
+        let ready = self.negotiated(settings, asked.key, stored, asked.request).await?;
+        count(&ready, ctx);
+        Ok(ready)
     }
 
-    /// What is stored under the hot set's `key`, or its decoded body where the client doesn't accept the coding; counted as a hit.
+    /// What is stored under the hot set's `key`, or its decoded body where the client doesn't accept the coding.
     pub async fn negotiated(
         &self,
         settings: &Settings,
         key: &str,
         stored: Arc<Ready>,
         request: &RequestHeader,
-        ctx: &mut Ctx,
     ) -> Result<Arc<Ready>, Refusal> {
-        let ready = match encoding::choose(&request.headers, stored.coding()) {
-            Choice::Decode if stored.is_final() => stored,
-            Choice::AsStored => stored,
-            Choice::Decode => self.decoded(settings, key, &stored).await.map_err(Refusal::varying)?,
-        };
-        count(&ready, ctx);
-        Ok(ready)
+        match encoding::choose(&request.headers, stored.coding()) {
+            Choice::Decode if !stored.is_final() => {
+                self.decoded(settings, key, &stored).await.map_err(Refusal::varying)
+            }
+            Choice::Decode | Choice::AsStored => Ok(stored),
+        }
     }
 
     async fn load(&self, settings: &Settings, asked: &Asked<'_>, question: Question) -> Result<Arc<Ready>, Refusal> {
@@ -131,7 +131,7 @@ impl Stores {
 
     /// The object without its coding, for a client that doesn't accept it: made once, and kept beside the other.
     async fn decoded(&self, settings: &Settings, key: &str, stored: &Arc<Ready>) -> Result<Arc<Ready>, Refusal> {
-        // No canonical key has a NUL in it.
+        // No key of the index ends so.
         let key = &format!("{key}\0identity");
         if let Some(ready) = self.hot.get(key).filter(|ready| ready.holds()) {
             return Ok(ready);
@@ -155,8 +155,14 @@ impl Stores {
     }
 }
 
-fn count(ready: &Ready, ctx: &mut Ctx) {
+/// Count a hit, and note what is answered.
+pub fn count(ready: &Ready, ctx: &mut Ctx) {
     CACHE_HITS.inc(ready.presentation.kind);
+    note(ready, ctx);
+}
+
+/// Note what is answered, and that it was used.
+pub fn note(ready: &Ready, ctx: &mut Ctx) {
     ctx.route = ready.presentation.route;
     ctx.hash = ready.object.as_ref().and_then(|object| object.hash);
     ready.touch();

@@ -97,7 +97,11 @@ impl Edge {
     async fn find(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Outcome, Refusal> {
         admit::check(&self.settings, session, ctx)?;
         if ctx.method == Method::Other {
-            return self.through(session.req_header()).ok_or_else(|| Refusal::close(Reason::Method));
+            return match self.through(session.req_header()) {
+                Some(_) if self.loops(session.req_header()) => Err(Refusal::close(Reason::Loop)),
+                Some(through) => Ok(Outcome::Through(through)),
+                None => Err(Refusal::close(Reason::Method)),
+            };
         }
         admit::discard_body(&self.settings, session).await?;
         if let Some(hit) = self.stores.hot(session.req_header(), ctx) {
@@ -141,23 +145,38 @@ impl Edge {
         match wish.find().await? {
             Found::Hit(stored, how) => {
                 let key = stored::hot_key(&stored, asked.key);
-                let hit = self.stores.negotiated(&self.settings, &key, stored, asked.request, ctx).await?;
+                let hit = self.stores.negotiated(&self.settings, &key, stored, asked.request).await?;
+                // What an origin was asked for is a miss, and counted.
+                if how.forward.is_none() {
+                    lookup::count(&hit, ctx);
+                } else {
+                    lookup::note(&hit, ctx);
+                }
                 Ok(Outcome::Hit(hit, how))
             }
-            Found::Through => self.through(asked.request).ok_or_else(|| Refusal::new(Reason::NotAllowed)),
+            Found::Through => match self.through(asked.request) {
+                Some(through) => Ok(Outcome::Through(through)),
+                None => Err(Refusal::new(Reason::NotAllowed)),
+            },
             Found::Moving(reader, head, how) => Ok(Outcome::Moving(reader, head, how)),
             Found::Passing(head, body, how) => Ok(Outcome::Passing(head, body, how)),
         }
     }
 
-    /// Where a request goes that may be proxied as it is, if its path has an origin that takes such requests.
-    fn through(&self, request: &RequestHeader) -> Option<Outcome> {
+    /// Whether a request came through here before.
+    fn loops(&self, request: &RequestHeader) -> bool {
+        via::loops(&request.headers, &self.settings.name)
+    }
+
+    /// Where a request goes that may be proxied as it is, if its path has an origin that takes such requests. A pinned path has none: what goes
+    /// through is not compared with its pin.
+    fn through(&self, request: &RequestHeader) -> Option<Through> {
         self.live.as_ref()?;
         let route::Target::Key(key) = route::target(request).ok()? else { return None };
         let path = key.strip_prefix(route::ASSETS)?;
         let (origin, rules) = self.stores.origins.of(path)?;
-        let looping = via::loops(&request.headers, &self.settings.name);
-        (rules.pass && !looping).then(|| Outcome::Through(Through::new(&self.settings, request, path, (origin, rules))))
+        let pinned = self.stores.lock.as_ref().is_some_and(|lock| lock.contains_key(path));
+        (rules.pass && !pinned).then(|| Through::new(&self.settings, request, path, (origin, rules)))
     }
 }
 
@@ -226,10 +245,11 @@ impl ProxyHttp for Edge {
         ctx.through.as_mut().map_or(Ok(()), |through| through.body(body.as_ref()))
     }
 
-    async fn response_filter(&self, _: &mut Session, response: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+    async fn response_filter(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
         let (Some(through), Some(live)) = (&ctx.through, &self.live) else { return Ok(()) };
         ctx.status = response.status.as_u16();
-        through.answer(&self.settings, live, &ctx.corr_id, response).await
+        let request = session.req_header();
+        through.answer(&self.settings, live, (request, &ctx.corr_id), response).await
     }
 
     /// An answer broke off: its client left, or its bytes turned out bad after the header was sent. The connection is cut, so that

@@ -14,6 +14,8 @@ use pingora::protocols::http::HttpTask;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
 
+use tokio::sync::Semaphore;
+
 use super::blocking::off_worker;
 use super::body::{self, Pace};
 use super::cors;
@@ -79,17 +81,19 @@ fn prepare(
     let request = session.req_header();
     let modified = head.headers.get(header::LAST_MODIFIED).and_then(date::parse);
     let validators = Validators { etag: None, last_modified: modified, origin_date: None };
-    let mut selected = Selected::All;
-    let mut status = head.status;
+    let (mut selected, status) = (Selected::All, head.status);
     if status == StatusCode::OK {
         match precondition::evaluate(&request.headers, true, &validators) {
-            Verdict::Proceed => {}
-            Verdict::NotModified => (status, selected) = (StatusCode::NOT_MODIFIED, Selected::Nothing),
+            // On a miss there is no tag yet that the client could have had: it gets the whole.
+            Verdict::Proceed | Verdict::NotModified => {}
             Verdict::Failed => return Err(Refusal::new(Reason::Precondition)),
         }
     }
     let mut header = header_of(settings, request, ctx, head, how, status)?;
     if matches!(selected, Selected::All) {
+        if status == StatusCode::OK {
+            header.insert_header(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"))?;
+        }
         if let (Method::Get, StatusCode::OK, Some(length)) = (ctx.method, status, head.length) {
             selected = select(settings, request, length, &mut header)?;
         }
@@ -112,7 +116,6 @@ fn select(
     length: u64,
     header: &mut ResponseHeader,
 ) -> Result<Selected, Refusal> {
-    header.insert_header(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"))?;
     if !request.headers.contains_key(header::RANGE) {
         return Ok(Selected::All);
     }
@@ -148,13 +151,19 @@ pub async fn passing(
 ) -> Result<()> {
     let coding = coding_of(&head.headers);
     let accepts = || encoding::choose(&session.req_header().headers, coding) == Choice::AsStored;
-    if coding != Coding::Identity && ctx.method == Method::Get && !accepts() && !caching::no_transform(&head.headers) {
+    // A part is of the coded bytes: there is nothing to decode.
+    let whole = ctx.method == Method::Get && head.status != StatusCode::PARTIAL_CONTENT;
+    if coding != Coding::Identity && whole && !accepts() && !caching::no_transform(&head.headers) {
         return decoded(settings, session, ctx, head, body, how).await;
     }
     let mut header = match header_of(settings, session.req_header(), ctx, head, how, head.status) {
         Ok(header) => header,
         Err(refusal) => return fail::refuse(settings, session, ctx, refusal).await,
     };
+    // What passes through has its origin's tag: it is the origin's representation, and never stored under another.
+    for tag in head.headers.get_all(header::ETAG) {
+        header.append_header(header::ETAG, tag.clone())?;
+    }
     ctx.status = header.status.as_u16();
     let bodiless = matches!(header.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if let (false, Some(length)) = (bodiless, head.length) {
@@ -243,6 +252,9 @@ async fn flush(session: &mut Session) -> Result<()> {
     }
 }
 
+/// Answers that are collected to be decoded, at the same time: each may take `http.decode.bytes` twice.
+static DECODING: Semaphore = Semaphore::const_new(8);
+
 /// Answer with what passes through in a coding that the client doesn't accept: decoded, under the caps that hold for everything else.
 async fn decoded(
     settings: &Settings,
@@ -254,7 +266,11 @@ async fn decoded(
 ) -> Result<()> {
     let prepared = async {
         let coding = coding_of(&head.headers);
-        let coded = collect(body, settings.decode.bytes).await?;
+        // The semaphore is never closed.
+        let _place = DECODING.acquire().await.ok();
+        let collected = collect(body, settings.decode.bytes);
+        let coded = tokio::time::timeout(settings.ingress.timeout, collected).await;
+        let coded = coded.map_err(|_| Refusal::origin_timeout())??;
         let caps = settings.decode;
         let plain = off_worker(settings, move || decode::decode(coding, &coded, caps)).await?;
         let mut header = header_of(settings, session.req_header(), ctx, head, how, head.status)?;

@@ -9,6 +9,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
+use super::cors;
 use super::fail::Refusal;
 use super::filled::{self, How};
 use super::live::Live;
@@ -71,7 +72,8 @@ impl Through {
             (None, ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::TLSHandshakeTimedout) => {
                 Refusal::origin_timeout()
             }
-            (None, _) => Refusal::told(Reason::Origin, error.to_string()),
+            // Its kind alone: what it says may quote the origin's answer, or its address.
+            (None, kind) => Refusal::told(Reason::Origin, format!("{kind:?}")),
         }
     }
 
@@ -92,6 +94,11 @@ impl Through {
         let rest = self.path.strip_prefix(&*self.rules.prefix).unwrap_or(&self.path);
         let dressed = live.origins.dress(self.origin, self.url, rest, self.query.as_deref(), request);
         dressed.map_err(|fault| self.failed(fault))?;
+        if matches!(self.method, Method::GET | Method::HEAD) {
+            // Its body, if it had one, was read away before it was known where it goes.
+            request.remove_header(&header::CONTENT_LENGTH);
+            request.remove_header(&header::TRANSFER_ENCODING);
+        }
         if let Some(credentials) = &self.credentials {
             request.insert_header(header::AUTHORIZATION, credentials.clone())?;
         }
@@ -127,7 +134,7 @@ impl Through {
         &self,
         settings: &Settings,
         live: &Live,
-        corr_id: &HeaderValue,
+        (request, corr_id): (&RequestHeader, &HeaderValue),
         response: &mut ResponseHeader,
     ) -> Result<()> {
         if response.status.is_informational() {
@@ -154,6 +161,7 @@ impl Through {
         }
         let how = How { forward: Some(Forward::Method), status: Some(response.status.as_u16()), ..How::default() };
         header.append_header("cache-status", how.value(None, None))?;
+        cors::insert_listed(settings, request.headers.get(header::ORIGIN), &mut header)?;
         header.insert_header("x-corr-id", corr_id.clone())?;
         *response = header;
         Ok(())

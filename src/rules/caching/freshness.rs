@@ -47,9 +47,10 @@ impl Freshness {
         }
     }
 
-    /// Whether it may not be served stale without validation, not even where no origin can be reached (§4.2.4, §5.2.2.2).
-    pub fn forbids_stale(&self) -> bool {
-        self.forbids_stale || self.no_cache
+    /// Whether it may be served where no origin can be reached: fresh, or stale where the answer does not forbid that (§4.2.4, §5.2.2.2), and
+    /// never where it asks for validation each time (§5.2.2.4).
+    pub fn usable_disconnected(&self, now: SystemTime) -> bool {
+        !self.no_cache && (self.is_fresh(now) || !self.forbids_stale)
     }
 
     /// `current_age` (§4.2.3), for the `Age` field in whole seconds. A clock that was set back makes it stand still, never
