@@ -86,10 +86,6 @@ impl Wish<'_> {
                 // It was made or validated for this very request: it is served whatever its freshness says (RFC 9111 §4.3.3).
                 return Ok(Found::Hit(ready.clone(), how));
             }
-            if turn == TURNS {
-                return Err(Refusal::internal("a fill's answer was gone again and again before it could be answered"));
-            }
-            turn += 1;
             let (stale, (live, origin, seen)) = match (self.judge(stored, &directives, miss)?, live) {
                 (Judged::Serve(ready), _) => return Ok(Found::Hit(ready, How::default())),
                 (Judged::Ask(stale), None) => return self.offline(stale.map(|(ready, _)| ready)),
@@ -99,7 +95,10 @@ impl Wish<'_> {
                 forward = why;
                 ready
             });
-            let asking = Asking { key: &key, seen, directives: &directives, stale: stale.as_deref(), forward };
+            // Where answers come and go faster than they can be looked up, it goes alone.
+            let alone = turn == TURNS;
+            turn += 1;
+            let asking = Asking { alone, key: &key, seen, directives: &directives, stale: stale.as_deref(), forward };
             let asked = live.ask(self, origin, asking).await.map_err(|refusal| refusal.forwarded(forward));
             match self.or_stale(asked, &directives, stale)? {
                 Turn::Done(found) => return Ok(found),

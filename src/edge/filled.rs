@@ -35,7 +35,7 @@ pub struct Filled {
 }
 
 /// Fields of an origin's answer that are ours to write.
-const OURS: [HeaderName; 13] = [
+const OURS: [HeaderName; 19] = [
     header::AGE,
     header::ETAG,
     header::DATE,
@@ -49,6 +49,13 @@ const OURS: [HeaderName; 13] = [
     header::REFERRER_POLICY,
     HeaderName::from_static("cross-origin-resource-policy"),
     HeaderName::from_static("x-corr-id"),
+    HeaderName::from_static("x-reason"),
+    // What an origin says of its own host would be believed of ours.
+    header::ALT_SVC,
+    header::STRICT_TRANSPORT_SECURITY,
+    header::ACCESS_CONTROL_ALLOW_METHODS,
+    header::ACCESS_CONTROL_ALLOW_HEADERS,
+    header::ACCESS_CONTROL_MAX_AGE,
 ];
 
 impl Filled {

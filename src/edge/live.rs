@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 
 use super::asset::{Found, Turn, Wish};
 use super::fail::Refusal;
@@ -17,6 +17,13 @@ use crate::rules::cache_status::Forward;
 use crate::rules::caching::{self, Freshness, RequestDirectives};
 use crate::rules::encoding::{self, Choice, Coding};
 use crate::rules::{range, via};
+
+/// Bytes of one forwarded field of a client's request.
+const MAX_FORWARDED: usize = 1024;
+/// Bytes of the way a request came, of Via and of CDN-Loop: some forty proxies.
+const MAX_WAY: usize = 2048;
+/// Bytes and commas of a Range field that may go on to an origin.
+const MAX_RANGE: (usize, usize) = (256, 7);
 
 /// What misses are filled from.
 pub struct Live {
@@ -36,12 +43,14 @@ pub struct Asking<'a> {
     pub stale: Option<&'a Ready>,
     /// Why the origin is asked.
     pub forward: Forward,
+    /// Not to share a fill with anybody.
+    pub alone: bool,
 }
 
 impl Live {
     /// Ask the origin for what `wish` wants.
     pub async fn ask(&self, wish: &Wish<'_>, origin: usize, asking: Asking<'_>) -> Result<Turn, Refusal> {
-        let Asking { key, seen, directives, stale, forward } = asking;
+        let Asking { key, seen, directives, stale, forward, alone } = asking;
         let headers = &wish.request.headers;
         if via::loops(headers, &wish.settings.name) {
             return Err(Refusal::new(Reason::Loop));
@@ -54,10 +63,15 @@ impl Live {
                 Err(Refusal::new(Reason::NotAllowed))
             };
         }
+        if self.is_oversized(headers, origin) {
+            // An origin that refuses a long field would refuse everybody who shares the fill.
+            return Err(Refusal::new(Reason::HeaderCap));
+        }
         let to = To { wish, origin };
         // What is pinned is answered from verified bytes alone: nothing of it passes through.
         let pinned = self.fills.pinned(wish.path).is_some();
         match self.fills.remembered(key) {
+            _ if alone && !pinned => return self.pass(&to, key, forward).await,
             _ if directives.no_store && !pinned => return self.pass(&to, key, Forward::Request).await,
             Some(Remembered::Uncacheable) => return self.pass(&to, key, Forward::Bypass).await,
             Some(Remembered::Large(_)) if wants_range(wish) => return self.pass(&to, key, Forward::Bypass).await,
@@ -79,6 +93,15 @@ impl Live {
         }
     }
 
+    /// Whether what a client wrote and would go along is longer than any sensible client writes.
+    fn is_oversized(&self, headers: &HeaderMap, origin: usize) -> bool {
+        let forwarded = self.fills.forwarded(origin).map(|name| (name, MAX_FORWARDED));
+        let way = [(&header::VIA, MAX_WAY), (&via::CDN_LOOP, MAX_WAY)];
+        forwarded
+            .chain(way)
+            .any(|(name, most)| headers.get_all(name).iter().map(HeaderValue::len).sum::<usize>() > most)
+    }
+
     /// Fill anew what was served stale; nobody waits for it (RFC 5861 §3).
     pub fn refresh_behind(&self, wish: &Wish<'_>, origin: usize, filled: &Filled) {
         let key = wish.rules.key(wish.path, wish.request);
@@ -91,7 +114,8 @@ impl Live {
         let freshness = head.answer.as_ref().map(|answer| Freshness::of(answer, &to.wish.rules.caching));
         let how = How { status: Some(head.status.as_u16()), stored: true, freshness, ..how };
         let ranged = wants_range(to.wish) && head.status == http::StatusCode::OK;
-        if must_wait(&to.wish.request.headers, &head, ranged) {
+        let old = to.wish.request.version < http::Version::HTTP_11;
+        if must_wait(&to.wish.request.headers, &head, ranged, old) {
             if must_decode(&to.wish.request.headers, &head)
                 && head.length.is_some_and(|length| length > to.wish.settings.decode.bytes)
             {
@@ -149,13 +173,17 @@ async fn in_time<T>(wish: &Wish<'_>, asking: impl Future<Output = Result<T, Fill
 /// Whether a Range counts. On a miss, If-Range never matches: there is no tag yet that it could.
 fn wants_range(wish: &Wish<'_>) -> bool {
     let headers = &wish.request.headers;
-    wish.method == Method::Get && range::field(headers).is_some() && !headers.contains_key(header::IF_RANGE)
+    let sensible =
+        |field: &[u8]| field.len() <= MAX_RANGE.0 && field.iter().filter(|byte| **byte == b',').count() <= MAX_RANGE.1;
+    wish.method == Method::Get && range::field(headers).is_some_and(sensible) && !headers.contains_key(header::IF_RANGE)
 }
 
 /// Whether the answer needs the whole object: a pin to compare with, a coding to take off, a tag to compare, several parts.
-fn must_wait(request: &HeaderMap, head: &FillHead, ranged: bool) -> bool {
+fn must_wait(request: &HeaderMap, head: &FillHead, ranged: bool, old: bool) -> bool {
     head.locked
         || must_decode(request, head)
+        // Without chunks, the end of a connection is the end of the body: a cut could not be told from it.
+        || (old && head.length.is_none())
         || request.contains_key(header::IF_MATCH)
         || (ranged && (head.length.is_none() || range::field(request).is_some_and(|field| field.contains(&b','))))
 }

@@ -31,6 +31,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::header;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -97,11 +98,7 @@ impl Edge {
     async fn find(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Outcome, Refusal> {
         admit::check(&self.settings, session, ctx)?;
         if ctx.method == Method::Other {
-            return match self.through(session.req_header()) {
-                Some(_) if self.loops(session.req_header()) => Err(Refusal::close(Reason::Loop)),
-                Some(through) => Ok(Outcome::Through(through)),
-                None => Err(Refusal::close(Reason::Method)),
-            };
+            return self.through(session.req_header(), Reason::Method);
         }
         admit::discard_body(&self.settings, session).await?;
         if let Some(hit) = self.stores.hot(session.req_header(), ctx) {
@@ -154,30 +151,43 @@ impl Edge {
                 }
                 Ok(Outcome::Hit(hit, how))
             }
-            Found::Through => match self.through(asked.request) {
-                Some(through) => Ok(Outcome::Through(through)),
-                None => Err(Refusal::new(Reason::NotAllowed)),
-            },
+            // Its body, where a GET has one, was read away before it was known where it goes.
+            Found::Through if has_body(asked.request) => Err(Refusal::close(Reason::BodyCap)),
+            Found::Through => self.through(asked.request, Reason::NotAllowed),
             Found::Moving(reader, head, how) => Ok(Outcome::Moving(reader, head, how)),
             Found::Passing(head, body, how) => Ok(Outcome::Passing(head, body, how)),
         }
     }
 
-    /// Whether a request came through here before.
-    fn loops(&self, request: &RequestHeader) -> bool {
-        via::loops(&request.headers, &self.settings.name)
-    }
-
-    /// Where a request goes that may be proxied as it is, if its path has an origin that takes such requests. A pinned path has none: what goes
-    /// through is not compared with its pin.
-    fn through(&self, request: &RequestHeader) -> Option<Through> {
-        self.live.as_ref()?;
-        let route::Target::Key(key) = route::target(request).ok()? else { return None };
-        let path = key.strip_prefix(route::ASSETS)?;
-        let (origin, rules) = self.stores.origins.of(path)?;
+    /// Where a request goes that may be proxied as it is; refused for `otherwise` if its path has no origin that takes such requests. A pinned path
+    /// has none: what goes through is not compared with its pin.
+    fn through(&self, request: &RequestHeader, otherwise: Reason) -> Result<Outcome, Refusal> {
+        let Ok(route::Target::Key(key)) = route::target(request) else { return Err(Refusal::close(otherwise)) };
+        let path = key.strip_prefix(route::ASSETS).unwrap_or_default();
         let pinned = self.stores.lock.as_ref().is_some_and(|lock| lock.contains_key(path));
-        (rules.pass && !pinned).then(|| Through::new(&self.settings, request, path, (origin, rules)))
+        let (Some(live), Some(origin), false) = (&self.live, self.stores.origins.of(path), pinned) else {
+            return Err(Refusal::close(otherwise));
+        };
+        if !origin.1.pass {
+            return Err(Refusal::close(otherwise));
+        }
+        if via::loops(&request.headers, &self.settings.name) {
+            return Err(Refusal::close(Reason::Loop));
+        }
+        let codings = request.headers.get_all(header::TRANSFER_ENCODING);
+        if codings.iter().next().is_some() && !through::is_chunked(codings) {
+            // Pingora takes such a body apart and would send it on as another one.
+            return Err(Refusal::close(Reason::BadRequest));
+        }
+        let place = live.fills.passage()?;
+        Ok(Outcome::Through(Through::new(&self.settings, request, path, origin, place)))
     }
+}
+
+/// Whether a request says that it has a body.
+fn has_body(request: &RequestHeader) -> bool {
+    let length = request.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0");
+    length || request.headers.contains_key(header::TRANSFER_ENCODING)
 }
 
 /// What a request found.
@@ -246,7 +256,7 @@ impl ProxyHttp for Edge {
     }
 
     async fn response_filter(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
-        let (Some(through), Some(live)) = (&ctx.through, &self.live) else { return Ok(()) };
+        let (Some(through), Some(live)) = (&mut ctx.through, &self.live) else { return Ok(()) };
         ctx.status = response.status.as_u16();
         let request = session.req_header();
         through.answer(&self.settings, live, (request, &ctx.corr_id), response).await

@@ -153,8 +153,13 @@ pub async fn passing(
     let accepts = || encoding::choose(&session.req_header().headers, coding) == Choice::AsStored;
     // A part is of the coded bytes: there is nothing to decode.
     let whole = ctx.method == Method::Get && head.status != StatusCode::PARTIAL_CONTENT;
+    // A client without chunks couldn't tell a cut from the end: it gets the whole, with its length.
+    let old = session.req_header().version < Version::HTTP_11 && head.length.is_none();
+    if old && whole {
+        return collected(settings, session, ctx, head, body, how, Coding::Identity).await;
+    }
     if coding != Coding::Identity && whole && !accepts() && !caching::no_transform(&head.headers) {
-        return decoded(settings, session, ctx, head, body, how).await;
+        return collected(settings, session, ctx, head, body, how, coding).await;
     }
     let mut header = match header_of(settings, session.req_header(), ctx, head, how, head.status) {
         Ok(header) => header,
@@ -255,17 +260,18 @@ async fn flush(session: &mut Session) -> Result<()> {
 /// Answers that are collected to be decoded, at the same time: each may take `http.decode.bytes` twice.
 static DECODING: Semaphore = Semaphore::const_new(8);
 
-/// Answer with what passes through in a coding that the client doesn't accept: decoded, under the caps that hold for everything else.
-async fn decoded(
+/// Answer with what passes through once all of it is there: decoded where the client doesn't accept its coding, under the caps that hold for
+/// everything else.
+async fn collected(
     settings: &Settings,
     session: &mut Session,
     ctx: &mut Ctx,
     head: &FillHead,
     body: PassBody,
     how: &How,
+    coding: Coding,
 ) -> Result<()> {
     let prepared = async {
-        let coding = coding_of(&head.headers);
         // The semaphore is never closed.
         let _place = DECODING.acquire().await.ok();
         let collected = collect(body, settings.decode.bytes);
@@ -274,7 +280,9 @@ async fn decoded(
         let caps = settings.decode;
         let plain = off_worker(settings, move || decode::decode(coding, &coded, caps)).await?;
         let mut header = header_of(settings, session.req_header(), ctx, head, how, head.status)?;
-        header.remove_header(&header::CONTENT_ENCODING);
+        if coding != Coding::Identity {
+            header.remove_header(&header::CONTENT_ENCODING);
+        }
         header.insert_header(header::CONTENT_LENGTH, HeaderValue::from(plain.len()))?;
         Ok((header, plain))
     };

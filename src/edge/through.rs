@@ -4,10 +4,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Uri, header};
+use http::header::GetAll;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::cors;
 use super::fail::Refusal;
@@ -40,6 +42,19 @@ pub struct Through {
     target: Option<Uri>,
     /// Why the origin could not be reached, for the answer.
     fault: Option<FetchError>,
+    /// 1xx answers so far.
+    interim: u32,
+    _place: OwnedSemaphorePermit,
+}
+
+/// 1xx answers that are passed on before the final one.
+const MAX_INTERIM: u32 = 16;
+
+/// Whether a message is framed by chunks and by nothing else.
+pub fn is_chunked(codings: GetAll<'_, HeaderValue>) -> bool {
+    let mut codings = codings.iter();
+    let only = codings.next().is_some_and(|coding| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"));
+    only && codings.next().is_none()
 }
 
 impl Through {
@@ -49,6 +64,7 @@ impl Through {
         request: &RequestHeader,
         path: &str,
         (origin, rules): (usize, &Arc<OriginRules>),
+        place: OwnedSemaphorePermit,
     ) -> Self {
         Self {
             origin,
@@ -61,6 +77,8 @@ impl Through {
             url: 0,
             target: None,
             fault: None,
+            interim: 0,
+            _place: place,
         }
     }
 
@@ -94,11 +112,6 @@ impl Through {
         let rest = self.path.strip_prefix(&*self.rules.prefix).unwrap_or(&self.path);
         let dressed = live.origins.dress(self.origin, self.url, rest, self.query.as_deref(), request);
         dressed.map_err(|fault| self.failed(fault))?;
-        if matches!(self.method, Method::GET | Method::HEAD) {
-            // Its body, if it had one, was read away before it was known where it goes.
-            request.remove_header(&header::CONTENT_LENGTH);
-            request.remove_header(&header::TRANSFER_ENCODING);
-        }
         if let Some(credentials) = &self.credentials {
             request.insert_header(header::AUTHORIZATION, credentials.clone())?;
         }
@@ -131,32 +144,43 @@ impl Through {
 
     /// The origin's answer on its way to the client: our fields replace its, and what it says was changed is no longer stored.
     pub async fn answer(
-        &self,
+        &mut self,
         settings: &Settings,
         live: &Live,
         (request, corr_id): (&RequestHeader, &HeaderValue),
         response: &mut ResponseHeader,
     ) -> Result<()> {
-        if response.status.is_informational() {
-            return Ok(());
+        if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
+            self.interim += 1;
+            return match self.interim {
+                ..=MAX_INTERIM => Ok(()),
+                _ => Error::e_explain(ErrorType::InvalidHTTPHeader, "too many interim answers"),
+            };
         }
         if caching::invalidates(&self.method, response.status.as_u16()) {
             self.invalidate(live, &response.headers).await;
         }
         let from = fields::end_to_end(&response.headers);
+        if response.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Error::e_explain(ErrorType::InvalidHTTPHeader, "an upgrade that nobody asked for");
+        }
         let mut header = ResponseHeader::build_no_case(response.status, Some(from.len() + 16))?;
         filled::fields(settings, &mut header, &from, false)?;
         // What the edge writes itself of objects that it has, it takes from the origin here.
-        for name in [
-            header::ETAG,
-            header::AGE,
-            header::CONTENT_LENGTH,
-            header::CONTENT_ENCODING,
-            header::ACCEPT_RANGES,
-            header::TRANSFER_ENCODING,
-        ] {
+        for name in [header::ETAG, header::AGE, header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::ACCEPT_RANGES]
+        {
             for value in response.headers.get_all(&name) {
                 header.append_header(name.clone(), value.clone())?;
+            }
+        }
+        let codings = response.headers.get_all(header::TRANSFER_ENCODING);
+        if codings.iter().next().is_some() {
+            if !is_chunked(codings) {
+                return Error::e_explain(ErrorType::InvalidHTTPHeader, "a transfer coding other than chunked");
+            }
+            // RFC 9112 §6.1: not for a client of HTTP/1.0, whose answer ends with its connection.
+            if request.version >= Version::HTTP_11 {
+                header.insert_header(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
             }
         }
         let how = How { forward: Some(Forward::Method), status: Some(response.status.as_u16()), ..How::default() };

@@ -28,7 +28,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use http::header::{ACCEPT_ENCODING, RANGE};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use ask::{Ask, FillsConf, OriginRules, Seen, Stale};
@@ -98,6 +98,11 @@ impl Fills {
     /// What [`Ask::seen`] wants: taken before the store is looked into for `path`.
     pub fn seen(&self, path: &str) -> Seen {
         Seen(self.flights.seen(path))
+    }
+
+    /// The client's fields that go along to an origin.
+    pub fn forwarded(&self, origin: usize) -> impl Iterator<Item = &HeaderName> {
+        self.conf.origins.get(origin).into_iter().flat_map(|origin| &origin.forward)
     }
 
     /// What `path` is pinned to. Nothing of it may pass through: [`Fills::pass`] refuses it, so join whatever the request is.
@@ -245,7 +250,8 @@ impl Fills {
         Err(error)
     }
 
-    fn passage(&self) -> Result<OwnedSemaphorePermit, FillError> {
+    /// A place among the answers that pass through (`fill.max_passthrough`), until it is dropped.
+    pub fn passage(&self) -> Result<OwnedSemaphorePermit, FillError> {
         self.passing.clone().try_acquire_owned().map_err(|_| {
             BUSY_REJECTIONS.inc(Endpoint::Passthrough);
             FillError::PassthroughFull
@@ -264,7 +270,7 @@ impl Fills {
         for name in origin.forward.iter().map(|name| name.as_str()).chain(PATH_SO_FAR) {
             for value in ask.request.get_all(name) {
                 // The names come from the conf and from here: each is one already.
-                if let Ok(name) = name.parse::<http::HeaderName>() {
+                if let Ok(name) = name.parse::<HeaderName>() {
                     headers.append(name, value.clone());
                 }
             }

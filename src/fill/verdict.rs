@@ -73,6 +73,9 @@ impl Fills {
         if head.length.is_some_and(|length| length > self.conf.max_object_bytes) {
             return Err("too_large");
         }
+        if is_about_the_request(head.status) {
+            return Err(OF_THIS_REQUEST);
+        }
         let coding = coding(&head.headers).ok_or("coding")?;
         if asset_key::check(&ask.key.path).is_err()
             || ask.key.query.as_ref().is_some_and(|query| query.len() > MAX_QUERY)
@@ -86,6 +89,15 @@ impl Fills {
         let meta = meta(&head.headers, coding, extra);
         Ok(Verdict::Store(Box::new(Storable { answer, meta, key })))
     }
+}
+
+/// Why an answer is not stored that speaks of one request.
+const OF_THIS_REQUEST: &str = "of_this_request";
+
+/// Whether a status may speak of this one request rather than of what was asked for: of a field that a client wrote and that went along. What one
+/// client provokes must not be another one's answer, whatever the origin says of its freshness.
+fn is_about_the_request(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 400 | 406 | 408 | 412..=417 | 421 | 425 | 426 | 428 | 429 | 431 | 508)
 }
 
 fn freshened(stored: &StoredAnswer, exchange: &Exchange<'_>, origin: &OriginRules) -> Verdict {
@@ -105,7 +117,7 @@ fn freshened(stored: &StoredAnswer, exchange: &Exchange<'_>, origin: &OriginRule
 /// Whether the next answer is likely to be as unstorable as this one. A failure passes, and what the request forbade is its own affair.
 fn lasts(head: &Head, why: &str) -> bool {
     let failed = head.status.is_server_error() || head.status == StatusCode::TOO_MANY_REQUESTS;
-    let own = [Why::RequestNoStore.as_str(), Why::Authorization.as_str()].contains(&why);
+    let own = [Why::RequestNoStore.as_str(), Why::Authorization.as_str(), OF_THIS_REQUEST].contains(&why);
     !failed && !own
 }
 

@@ -214,6 +214,10 @@ impl Fills {
 
     /// A blob to write into; an error where the store can't take one of this length.
     async fn writer(&self, key: &FillKey, length: Option<u64>) -> Result<BlobWriter, FillError> {
+        if !self.cas.writable() {
+            // The housekeeping said so a moment ago, and says when it is over: readers would be cut where the disk is full.
+            return Err(FillError::Disk("the store takes no writes".into()));
+        }
         let cas = self.cas.clone();
         let begun = tokio::task::spawn_blocking(move || {
             let mut writer = cas.writer()?;

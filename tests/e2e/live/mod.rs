@@ -12,6 +12,7 @@ mod memory;
 mod nginx;
 mod offline;
 mod pass;
+mod passing;
 mod pins;
 mod policy;
 mod purge;
