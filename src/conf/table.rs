@@ -75,7 +75,7 @@ keys! {
     "fast_timeout_to_tokio_threshold_seconds", OrNull(&Number(1, DAY_SECONDS)), "900",
         "Timeouts longer than this, in seconds, use tokio's timer instead of Pingora's; `null` never does.";
     "grace_period_seconds", Number(0, DAY_SECONDS), "10",
-        "How long requests in flight may go on after a stop was asked for, in seconds.";
+        "How long requests and fills in flight may go on after a stop was asked for, in seconds.";
     "graceful_shutdown_timeout_seconds", Number(0, DAY_SECONDS), "5",
         "How long the runtimes may then take to end, in seconds.";
     "ca_file", OrNull(&Path), "null",
@@ -113,7 +113,7 @@ keys! {
     "edge.origins[].query", Choice(&["drop", "keep"]), "drop",
         "What becomes of a query: `drop` ignores it, `keep` sends it and makes it a part of the key.";
     "edge.origins[].pass", Bool, "false",
-        "Whether requests that can't be cached go straight through, with any method; else they are 405 or 403.";
+        "Whether requests that can't be cached go straight through, with any method, but to pinned paths; else they are 405 or 403.";
     "edge.origins[].default_ttl", Time(Duration::ZERO, YEAR), "1h",
         "How long an answer is fresh that says nothing of it.";
     "edge.origins[].negative_ttl", Time(Duration::ZERO, YEAR), "10s",
@@ -163,7 +163,7 @@ keys! {
     "edge.fill.max_passthrough", Number(1, 65_536), "256",
         "Answers that pass through unstored, at a time.";
     "edge.fill.finish_max", OrNull(&Size(0, TIB)), "null",
-        "A fill whose last reader left is ended when its body is longer than this; `null` lets each finish.";
+        "A fill whose last reader left is ended when its body is longer than this; `null` lets each finish that somebody wanted the whole of.";
     "edge.fill.contact", OrNull(&Contact), "null",
         "How the people behind this edge are reached: in the User-Agent that origins see.";
     "edge.fill.name", Token, "svc-edge",
@@ -179,16 +179,16 @@ keys! {
     "edge.fill.retry.jitter", Bool, "true",
         "Whether a random time up to `base` is added to each wait.";
     "edge.fill.retry.retry_on", List(&Choice(&["429", "500", "502", "503", "504", "timeout"])), "[503, 504, timeout]",
-        "What is tried again, beside a connection that can't be made, which always is.";
+        "What is tried again, beside a connection that is refused or breaks off before an answer, which always is.";
     "edge.fill.retry.budget", Number(0, 100), "20",
-        "Retries in a hundred requests to one origin, at most, so that a dead one is not hammered.";
+        "Retries in a hundred requests to one origin, at most, and two a second beside, so that a dead one is not hammered; 0 is none.";
     "edge.fill.circuit.failures", Number(1, 1000), "5",
         "Failures in a row after which an origin is not asked.";
     "edge.fill.circuit.open_for", Time(ms(1), HOUR), "10s",
-        "For how long; then one request tries it, and its end decides.";
+        "For how long, up to eight times as long while it goes on failing; then one request tries it, and its end decides.";
 
     "edge.ingress.timeout", Time(ms(1), HOUR), "5s",
-        "From the request's header to the first byte of the answer.";
+        "From the request's header to the first byte of the answer; a pinned path, and a Range of what is being filled, wait as long as `edge.fill` lets the fill go on.";
     "edge.ingress.write_timeout", Time(ms(1), HOUR), "10s",
         "How long a client may take for one chunk of an answer; less where `min_send_rate` says less.";
     "edge.ingress.min_send_rate", OrNull(&Size(1, 1 << 30)), "1KiB",
