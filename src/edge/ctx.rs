@@ -2,12 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
 
 use super::filled::How;
+use super::origins::OriginRules;
 use super::through::Through;
 use crate::observe::metrics::{INFLIGHT, Method, Reason, Route};
 use crate::rules::corr_id;
@@ -26,6 +28,8 @@ pub struct Ctx {
     pub hash: Option<blake3::Hash>,
     /// The id told to the client and the log. Empty until `admit` takes or makes it.
     pub corr_id: HeaderValue,
+    /// The origin that was asked.
+    pub origin: Option<Arc<OriginRules>>,
     /// How a filled object's answer was come by.
     pub how: How,
     /// Where a request goes that is proxied as it is.
@@ -43,6 +47,7 @@ impl Ctx {
             reason: None,
             hash: None,
             corr_id: HeaderValue::from_static(""),
+            origin: None,
             how: How::default(),
             through: None,
             _inflight: Inflight::enter(),

@@ -139,7 +139,11 @@ impl Edge {
             method: ctx.method,
             corr_id: ctx.corr_id_bytes(),
         };
-        match wish.find().await? {
+        let found = wish.find().await;
+        if !matches!(&found, Ok(Found::Hit(_, how)) if how.forward.is_none()) && wish.live.is_some() {
+            ctx.origin = Some(wish.rules.clone());
+        }
+        match found? {
             Found::Hit(stored, how) => {
                 let key = stored::hot_key(&stored, asked.key);
                 let hit = self.stores.negotiated(&self.settings, &key, stored, asked.request).await?;

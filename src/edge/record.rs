@@ -25,6 +25,7 @@ pub fn request(settings: &Settings, session: &Session, error: Option<&Error>, ct
         bytes_out,
         peer_addr: session.client_addr().and_then(|addr| addr.as_inet().copied()),
         hash: ctx.hash,
+        origin: ctx.origin.as_ref().map(|rules| rules.prefix.clone()),
     });
 }
 

@@ -42,6 +42,8 @@ pub struct Record {
     pub peer_addr: Option<SocketAddr>,
     /// BLAKE3 of the object answered.
     pub hash: Option<blake3::Hash>,
+    /// The prefix of the origin that was asked, as the conf has it.
+    pub origin: Option<String>,
 }
 
 impl Policy {
@@ -90,6 +92,9 @@ impl Record {
         }
         if let Some(hash) = &self.hash {
             line.field("hash", &hash.to_hex().as_str().into());
+        }
+        if let Some(origin) = &self.origin {
+            line.field("origin", &origin.as_str().into());
         }
         line.finish()
     }
@@ -152,6 +157,7 @@ mod tests {
             bytes_out: 12,
             peer_addr: Some(([127, 0, 0, 1], 9).into()),
             hash: Some(blake3::hash(b"x")),
+            origin: Some("fonts/".into()),
         }
     }
 }
