@@ -140,6 +140,7 @@ mod tests {
             "bytes_out",
             "peer_addr",
             "hash",
+            "origin",
         ] {
             assert!(!value[key].is_null(), "{key} in {value}");
         }
