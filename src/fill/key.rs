@@ -1,6 +1,7 @@
 //! The name of what is filled: its path, and what else tells two answers at one path apart.
 
 use crate::rules::caching::{Selecting, variant};
+use crate::store::cas;
 
 /// The pieces of a key in the index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,28 +20,19 @@ impl FillKey {
         Self { path: path.into(), query: None, variant: None }
     }
 
-    /// The key in the index: `path` or `path\0?query`, either followed by `\0v` and 32 hex digits where something selects a variant.
+    /// The key in the index; how it is written is the store's to say.
     pub fn index_key(&self) -> String {
-        let mut key = self.base();
-        if let Some(hex) = self.variant.as_ref().and_then(|selecting| variant(selecting)) {
-            key.push_str("\0v");
-            key.push_str(&hex);
+        let base = self.base();
+        match self.variant.as_ref().and_then(|selecting| variant(selecting)) {
+            Some(selects) => cas::variant_key(&base, selects),
+            None => base,
         }
-        key
     }
 
     /// The key without its variant.
     pub fn base(&self) -> String {
-        match &self.query {
-            Some(query) => format!("{}\0?{query}", self.path),
-            None => self.path.clone(),
-        }
+        cas::filled_key(&self.path, self.query.as_deref())
     }
-}
-
-/// Whether `key`, one of the index, is `base` or one of its variants.
-pub(super) fn is_variant_of(key: &str, base: &str) -> bool {
-    key.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with("\0v"))
 }
 
 #[cfg(test)]
@@ -61,12 +53,5 @@ mod tests {
             both.index_key().split_once("\0v").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap_or_default();
         assert_eq!((base.as_str(), hex.len()), ("a/b\0?x=1&y", 32));
         assert!(hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')));
-    }
-
-    #[test]
-    fn a_query_and_a_longer_path_are_no_variants() {
-        for (key, is) in [("a", true), ("a\0v00", true), ("a\0?x", false), ("ab", false), ("a/b", false), ("", false)] {
-            assert_eq!(is_variant_of(key, "a"), is, "{key:?}");
-        }
     }
 }

@@ -41,7 +41,7 @@ pub use remember::Remembered;
 use crate::observe::metrics::{BUSY_REJECTIONS, Endpoint, QUEUE_DROPPED, QueueName};
 use crate::rules::caching;
 use crate::store::StoreError;
-use crate::store::cas::Cas;
+use crate::store::cas::{self, Cas};
 use fetch::{Fetch, FetchError, Tap, Wanted};
 use flight::{Flights, Joined};
 use queue::{Queue, Refused};
@@ -202,7 +202,7 @@ impl Fills {
     pub async fn invalidate(self: &Arc<Self>, key: &FillKey) -> Result<(), StoreError> {
         let base = key.base();
         // First the fills, then the store: one that was committed in between is dropped with the rest.
-        self.flights.detach(|flying| key::is_variant_of(flying, &base));
+        self.flights.detach(|flying| cas::unvaried(flying) == base);
         let cas = self.cas.clone();
         tokio::task::spawn_blocking(move || cas.drop_object(&base).map(drop))
             .await
@@ -211,7 +211,7 @@ impl Fills {
 
     /// What is being filled of the paths that `which` picks is stored no more; for purges, which remove from the store themselves, behind this.
     pub fn detach(&self, which: impl Fn(&str) -> bool) {
-        self.flights.detach(|key| which(key.split('\0').next().unwrap_or_default()));
+        self.flights.detach(|key| which(cas::path_of(key)));
     }
 
     /// Fills under way: those that wait and those that move.

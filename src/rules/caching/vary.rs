@@ -48,9 +48,9 @@ pub fn matches(selecting: &[(HeaderName, Option<Vec<u8>>)], request: &HeaderMap)
     })
 }
 
-/// 32 lower-case hex digits that tell the variants of a key apart: the start of a BLAKE3 over the selecting header
-/// fields. `None` where nothing selects.
-pub fn variant(selecting: &[(HeaderName, Option<Vec<u8>>)]) -> Option<String> {
+/// 16 bytes that tell the variants of a key apart: the start of a BLAKE3 over the selecting header fields. `None` where
+/// nothing selects.
+pub fn variant(selecting: &[(HeaderName, Option<Vec<u8>>)]) -> Option<[u8; 16]> {
     if selecting.is_empty() {
         return None;
     }
@@ -62,9 +62,7 @@ pub fn variant(selecting: &[(HeaderName, Option<Vec<u8>>)]) -> Option<String> {
         hasher.update(value.as_deref().unwrap_or_default());
         hasher.update(b"\n");
     }
-    let mut hex = hasher.finalize().to_hex().to_string();
-    hex.truncate(32);
-    Some(hex)
+    hasher.finalize().as_bytes().first_chunk().copied()
 }
 
 /// The value of a field in one form (§4.1): its lines combined, white space around commas taken out. Ranges of languages

@@ -84,7 +84,7 @@ pub(super) fn check(key: &str) -> Result<(), BadKey> {
 }
 
 /// The path of a key.
-pub(super) fn path_of(key: &str) -> &str {
+pub fn path_of(key: &str) -> &str {
     split(key).0
 }
 
@@ -93,8 +93,8 @@ pub(super) fn is_path(key: &str) -> bool {
     split(key).1.is_none()
 }
 
-/// A key without its variant.
-pub(super) fn unvaried(key: &str) -> &str {
+/// A key without its variant: that of the object, for a variant of it.
+pub fn unvaried(key: &str) -> &str {
     key.rfind("\0v").map_or(key, |end| &key[..end])
 }
 
@@ -168,6 +168,13 @@ mod tests {
             let (from, to) = family("a/b?c");
             assert!(varied > from && varied < to && is_path("a/b?c") && !is_path(&varied));
             assert!(!KeyParts::of(&varied).to_string().contains(char::is_control));
+        }
+    }
+
+    #[test]
+    fn a_query_and_a_longer_path_are_no_variants() {
+        for (key, is) in [("a", true), ("a\0v00", true), ("a\0?x", false), ("ab", false), ("a/b", false), ("", false)] {
+            assert_eq!(unvaried(key) == "a", is, "{key:?}");
         }
     }
 

@@ -44,7 +44,7 @@ pub use commit::Put;
 pub use error::CasError;
 pub use housekeep::Recency;
 pub use import::ImportOptions;
-pub use key::{KeyParts, filled_key, variant_key};
+pub use key::{KeyParts, filled_key, path_of, unvaried, variant_key};
 pub use stamp::Stamp;
 pub use types::*;
 pub use write::{BlobHasher, BlobWriter, Staged};

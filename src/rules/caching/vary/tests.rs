@@ -104,10 +104,9 @@ fn lines_are_combined_and_white_space_around_commas_does_not_count() {
 fn variants_have_names_of_their_own_whatever_the_order_in_vary() {
     let name = |vary: &str, request: &str| variant(&select(vary, request).unwrap());
     let one = name("foo, bar", "foo: 1\nbar: 2").unwrap();
-    assert_eq!(one.len(), 32);
-    assert!(one.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)));
-    assert_eq!(name("bar, foo", "bar: 2\nfoo: 1"), Some(one.clone()));
-    assert_eq!(one, "6449fe6670d90110c87438681805215d", "pinned: names of variants are in the index");
+    assert_eq!(name("bar, foo", "bar: 2\nfoo: 1"), Some(one));
+    let pinned = 0x6449_fe66_70d9_0110_c874_3868_1805_215d_u128.to_be_bytes();
+    assert_eq!(one, pinned, "names of variants are in the index");
     let others = ["foo: 1", "foo: 2\nbar: 1", "foo: 1\nbar:", "foo: 12\nbar:", "bar: 2", "", "foo: -\nbar: 2"];
     let all: std::collections::BTreeSet<_> = others.iter().map(|request| name("foo, bar", request)).collect();
     assert_eq!(all.len(), others.len());
