@@ -80,7 +80,7 @@ impl Origins {
 
     /// Make the head of a client's request one to URL `url` of origin `origin` (as [`Origins::peer_for`] chose it): sets its target, Host,
     /// User-Agent and the origin's fixed fields, appends to Via and CDN-Loop, and removes what tells one client from another
-    /// (Cookie, Authorization, Forwarded, X-Forwarded-*, …) and what belongs to the connection (RFC 9110 §7.6.1).
+    /// (`rules::header::is_of_a_client`) and what belongs to the connection (RFC 9110 §7.6.1). Origin and Referer stay.
     /// `rest` is decoded, as in `Wanted::rest`. Framing (Content-Length, Transfer-Encoding) stays: it is the proxy's.
     pub fn dress(
         &self,

@@ -1,11 +1,12 @@
 //! What a request to an origin says. Its head is ours: of a client it holds what the conf lets through and nothing else.
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Version};
 use pingora::http::RequestHeader;
 
 use super::conf::{OriginConf, OriginUrl, OriginsConf};
 use crate::fill::fetch::{FetchError, Wanted};
+use crate::rules::header::{is_hop_by_hop, is_of_a_client, nominated};
 
 /// The product in our User-Agent (RFC 9110 §10.1.5).
 const PRODUCT: &str = "svc-edge";
@@ -17,15 +18,8 @@ const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
-/// Fields that belong to one connection (RFC 9110 §7.6.1), beside those that Connection names and `proxy-*`.
-const OF_A_CONNECTION: [&str; 6] = ["connection", "keep-alive", "te", "trailer", "upgrade", "http2-settings"];
-
-/// Fields that tell one client from another, beside `x-forwarded-*`.
-const OF_A_CLIENT: [&str; 8] =
-    ["authorization", "cookie", "cookie2", "forwarded", "from", "true-client-ip", "x-client-ip", "x-real-ip"];
-
-/// Fields that frame a message, which has no body here, or that are ours to set.
-const OURS: [&str; 5] = ["content-length", "transfer-encoding", "expect", "host", "user-agent"];
+/// Fields of a body, which a fill has none of, or that are ours to set.
+const OURS: [HeaderName; 4] = [header::CONTENT_LENGTH, header::EXPECT, header::HOST, header::USER_AGENT];
 
 /// The fields that are the same for every request.
 pub(super) struct Dress {
@@ -87,8 +81,12 @@ impl Dress {
         checked(target)?;
         head.set_raw_path(target.as_bytes()).map_err(|error| malformed(&error))?;
         head.set_version(Version::HTTP_11);
-        let nominated = nominated(&head.headers);
-        let doomed = |name: &&HeaderName| of_a_client(name) || of_a_connection(name) || nominated.contains(name);
+        let nominated: Vec<HeaderName> = nominated(&head.headers).collect();
+        let doomed = |name: &&HeaderName| {
+            // Whoever nominates it: without it, the next request would be read out of the body of this one.
+            let framing = *name == header::CONTENT_LENGTH || *name == header::TRANSFER_ENCODING;
+            !framing && (is_of_a_client(name) || is_hop_by_hop(name) || nominated.contains(name))
+        };
         let names: Vec<HeaderName> = head.headers.keys().filter(doomed).cloned().collect();
         for name in &names {
             head.remove_header(name);
@@ -114,25 +112,7 @@ impl Dress {
 
 /// Whether a field that the caller wants sent stays here: a second line of defence, as `fill` sends only what the conf allows.
 fn refused(name: &HeaderName) -> bool {
-    of_a_client(name) || of_a_connection(name) || OURS.contains(&name.as_str())
-}
-
-fn of_a_client(name: &HeaderName) -> bool {
-    OF_A_CLIENT.contains(&name.as_str()) || name.as_str().starts_with("x-forwarded-")
-}
-
-fn of_a_connection(name: &HeaderName) -> bool {
-    OF_A_CONNECTION.contains(&name.as_str()) || name.as_str().starts_with("proxy-")
-}
-
-/// The fields that Connection nominates (RFC 9110 §7.6.1), those that frame the message excepted.
-fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
-    let values = headers.get_all(header::CONNECTION).into_iter();
-    let tokens = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    tokens
-        .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
-        .filter(|name| name != header::CONTENT_LENGTH && name != header::TRANSFER_ENCODING)
-        .collect()
+    is_of_a_client(name) || is_hop_by_hop(name) || OURS.contains(name)
 }
 
 /// Nothing in a target may end the request line or begin another: the mapping encodes it, this makes sure.

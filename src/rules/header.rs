@@ -1,5 +1,5 @@
-//! Header fields as lists and tokens (RFC 9110 §5.6), and which of them end at the next hop (§7.6.1). What a field means
-//! is for its own module to say.
+//! Header fields as lists and tokens (RFC 9110 §5.6), which of them end at the next hop (§7.6.1), and which tell one client
+//! from another. What a field means is for its own module to say.
 
 use http::header::{self, HeaderMap, HeaderName};
 
@@ -24,6 +24,34 @@ pub fn is_hop_by_hop(name: &HeaderName) -> bool {
     NAMES.contains(name)
         || matches!(name.as_str(), "keep-alive" | "http2-settings")
         || name.as_str().starts_with("proxy-")
+}
+
+/// Whether a field of a request says who the client is, where it is, or what it may see: the one list of what no origin
+/// gets from a client, neither by a fill nor with what passes through, which alone is given its `Authorization` back.
+///
+/// `Origin` and `Referer` are not among them. They say which page asks, and a service behind `pass: true` may refuse what
+/// doesn't say it (its defence against forged requests); a fill sends neither, as they make no difference that may be shared.
+pub fn is_of_a_client(name: &HeaderName) -> bool {
+    const NAMES: [&str; 17] = [
+        "authorization",
+        "cf-connecting-ip",
+        "client-ip",
+        "cookie",
+        "cookie2",
+        "fastly-client-ip",
+        "fly-client-ip",
+        "forwarded",
+        "from",
+        "true-client-ip",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "x-envoy-external-address",
+        "x-forwarded",
+        "x-original-forwarded-for",
+        "x-real-ip",
+        "x-remote-ip",
+    ];
+    NAMES.contains(&name.as_str()) || name.as_str().starts_with("x-forwarded-")
 }
 
 /// The names that `Connection` nominates; options that are no field names can't name a field.
@@ -119,6 +147,29 @@ mod tests {
             ("ETag", "\"a\""),
         ]));
         assert_eq!(kept, headers(&[("ETag", "\"a\"")]));
+    }
+
+    #[test]
+    fn what_names_a_client_its_place_or_its_rights_is_of_a_client_and_which_page_asks_is_not() {
+        let of = |name: &str| is_of_a_client(&name.parse().unwrap());
+        for name in [
+            "Authorization",
+            "Cookie",
+            "Cookie2",
+            "Forwarded",
+            "From",
+            "True-Client-IP",
+            "X-Client-IP",
+            "X-Real-IP",
+            "X-Forwarded-For",
+            "X-Forwarded-Anything",
+            "CF-Connecting-IP",
+        ] {
+            assert!(of(name), "{name}");
+        }
+        for name in ["Origin", "Referer", "Accept", "User-Agent", "X-Forward", "Set-Cookie", "Via", "traceparent"] {
+            assert!(!of(name), "{name}");
+        }
     }
 
     #[test]

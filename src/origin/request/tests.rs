@@ -13,16 +13,6 @@ fn a_target_holds_nothing_that_ends_a_request_line() {
 }
 
 #[test]
-fn connection_nominates_fields_in_any_number_of_lines() {
-    let mut headers = HeaderMap::new();
-    for value in ["close, X-A", " x-b ,,\"x-c\"", "content-length, Transfer-Encoding"] {
-        headers.append(header::CONNECTION, HeaderValue::from_static(value));
-    }
-    let names = nominated(&headers);
-    assert_eq!(names.iter().map(HeaderName::as_str).collect::<Vec<_>>(), ["close", "x-a", "x-b"]);
-}
-
-#[test]
 fn a_name_or_contact_that_no_field_can_hold_is_not_sent() {
     let conf = |contact: &str| OriginsConf {
         origins: Vec::new(),

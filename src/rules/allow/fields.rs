@@ -2,37 +2,33 @@
 
 use http::HeaderName;
 
+use crate::rules::header::{is_hop_by_hop, is_of_a_client};
+
 /// Why the conf may not set `name` on every request to an origin, if it may not.
 ///
 /// Fields of the connection are the connection's (RFC 9110 §7.6.1), and a fill asks for a whole object, once, in codings that
 /// the edge can handle: what says otherwise is not for the conf. Authorization and Cookie may be set: they are the edge's own,
 /// and the same for every client.
 pub fn refused_setting(name: &HeaderName) -> Option<&'static str> {
-    let name = name.as_str();
-    connection(name).or_else(|| ours(name))
+    connection(name).or_else(|| ours(name.as_str()))
 }
 
-/// Why a client's `name` may not be passed on, if it may not.
+/// Why a client's `name` may not be passed on by fills, if it may not.
 ///
 /// A stored answer is for every client, so what tells one from another never reaches an origin or a key; neither does what
 /// asks for a part of an object, or for less than an answer.
 pub fn refused_forwarding(name: &HeaderName) -> Option<&'static str> {
-    let name = name.as_str();
-    connection(name).or_else(|| ours(name)).or_else(|| of_a_client(name))
+    connection(name).or_else(|| ours(name.as_str())).or_else(|| of_a_client(name))
 }
 
-fn connection(name: &str) -> Option<&'static str> {
-    let hop = matches!(
-        name,
-        "connection" | "expect" | "http2-settings" | "keep-alive" | "te" | "trailer" | "transfer-encoding" | "upgrade"
-    );
-    (hop || name.starts_with("proxy-")).then_some("belongs to a connection")
+fn connection(name: &HeaderName) -> Option<&'static str> {
+    is_hop_by_hop(name).then_some("belongs to a connection")
 }
 
 fn ours(name: &str) -> Option<&'static str> {
     match name {
         "host" => Some("comes from the URL"),
-        "content-length" => Some("belongs to a body, and a fill has none"),
+        "content-length" | "expect" => Some("belongs to a body, and a fill has none"),
         "accept-encoding" => Some("names the codings that the edge can decode"),
         "user-agent" => Some("is made of `edge.fill.name` and `edge.fill.contact`"),
         "via" | "cdn-loop" => Some("is how the edge finds loops"),
@@ -43,13 +39,14 @@ fn ours(name: &str) -> Option<&'static str> {
     }
 }
 
-fn of_a_client(name: &str) -> Option<&'static str> {
+/// Beside what says who the client is: which page it shows, which request this is of it, and what it sends.
+fn of_a_client(name: &HeaderName) -> Option<&'static str> {
     const ONE: &str = "tells one client from another";
-    match name {
-        "authorization" | "cookie" | "cookie2" | "forwarded" | "from" | "origin" | "referer" | "x-real-ip" => Some(ONE),
-        "true-client-ip" | "x-client-ip" | "x-corr-id" | "x-request-id" => Some(ONE),
+    match name.as_str() {
+        _ if is_of_a_client(name) => Some(ONE),
+        "origin" | "referer" | "x-corr-id" | "x-request-id" => Some(ONE),
         "cache-control" | "pragma" => Some("is for the edge, which answers it itself"),
-        _ if name.starts_with("x-forwarded-") || name.starts_with("content-") => Some(ONE),
+        name if name.starts_with("content-") => Some(ONE),
         _ => None,
     }
 }
