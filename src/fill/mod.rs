@@ -88,13 +88,6 @@ impl Fills {
         })
     }
 
-    /// The origin that answers for `path`: the one with the longest prefix of it.
-    pub fn origin_of(&self, path: &str) -> Option<usize> {
-        let origins = self.conf.origins.iter().enumerate();
-        let matching = origins.filter(|(_, origin)| path.starts_with(&origin.prefix));
-        matching.max_by_key(|(_, origin)| origin.prefix.len()).map(|(index, _)| index)
-    }
-
     /// What [`Ask::seen`] wants: taken before the store is looked into for `path`.
     pub fn seen(&self, path: &str) -> Seen {
         Seen(self.flights.seen(path))

@@ -25,7 +25,7 @@ pub use freshness::Freshness;
 pub use invalidate::{invalidated, invalidates};
 pub use serve::{Serve, is_error, serve, stale_if_error};
 pub use storable::{Why, storable};
-pub use stored::{StoredAnswer, most_recent};
+pub use stored::StoredAnswer;
 pub use validate::{Freshened, conditional, freshen};
 pub use vary::{Selecting, matches, selecting, variant};
 

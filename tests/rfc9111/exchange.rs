@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use svc_edge::rules::caching::{
-    CachingConf, Exchange, Freshness, RequestDirectives, Serve, StoredAnswer, Why, most_recent, serve, storable,
+    CachingConf, Exchange, Freshness, RequestDirectives, Serve, StoredAnswer, Why, matches, serve, storable,
 };
 
 pub const CONF: CachingConf = CachingConf {
@@ -77,7 +77,7 @@ pub fn stored(status: u16, request: &str, response: &str) -> Result<StoredAnswer
 pub fn second(status: u16, first: &str, response: &str, seconds: u64, second: &str) -> Outcome {
     let Ok(answer) = stored(status, first, response) else { return Outcome::Unstored };
     let request = headers(second);
-    if most_recent([&answer], &request).is_none() {
+    if !matches(&answer.vary, &request) {
         return Outcome::Unmatched;
     }
     match serve(&Freshness::of(&answer, &CONF), &RequestDirectives::of(&request), after(seconds)) {

@@ -131,7 +131,7 @@ pub(super) fn is_heuristically_cacheable(status: u16) -> bool {
 }
 
 /// `Date`, or when the answer came, where it has none (RFC 9110 §6.6.1) or one that is no date.
-pub(super) fn date_of(headers: &HeaderMap, response_time: SystemTime) -> SystemTime {
+fn date_of(headers: &HeaderMap, response_time: SystemTime) -> SystemTime {
     headers.get(DATE).and_then(date::parse).unwrap_or(response_time)
 }
 

@@ -15,12 +15,10 @@ pub enum Serve {
     Stale,
     /// Answer with it, stale as it is, and validate it behind (RFC 5861 §3).
     StaleWhileRevalidate,
-    /// Validate it first.
+    /// Validate it first. Whether it may be answered if the origin fails, [`stale_if_error`] says then.
     Revalidate {
         /// Why, for `Cache-Status`: it is stale, or it is the request that asks for it.
         forward: Forward,
-        /// Whether it may be answered if the origin fails, by now; the same as [`stale_if_error`] says.
-        stale_if_error_ok: bool,
     },
     /// Nothing that is stored will do, and the client wants nothing else (§5.2.1.7): 504.
     OnlyIfCached,
@@ -57,7 +55,7 @@ pub fn serve(freshness: &Freshness, request: &RequestDirectives, now: SystemTime
         return Serve::OnlyIfCached;
     }
     let forward = if fresh && !freshness.no_cache { Forward::Request } else { Forward::Stale };
-    Serve::Revalidate { forward, stale_if_error_ok: stale_if_error(freshness, request, now) }
+    Serve::Revalidate { forward }
 }
 
 /// Whether a stored answer may stand in for the origin's when that can't be reached or fails (RFC 9111 §4.2.4,

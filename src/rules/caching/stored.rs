@@ -5,8 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::header::{DATE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
 
 use super::directives::{ResponseDirectives, Scope};
-use super::freshness::date_of;
-use super::vary::{Selecting, matches};
+use super::vary::Selecting;
 use super::{CachingConf, Exchange, Why};
 use crate::rules::{date, header};
 
@@ -93,16 +92,6 @@ impl StoredAnswer {
         }
         cursor.rest.is_empty().then_some(Self { status, headers, request_time, response_time, vary })
     }
-}
-
-/// Which of the answers stored for a key is selected for a request: of those that match, the one with the latest
-/// `Date` (§4).
-pub fn most_recent<'a>(
-    candidates: impl IntoIterator<Item = &'a StoredAnswer>,
-    request: &HeaderMap,
-) -> Option<&'a StoredAnswer> {
-    let matching = candidates.into_iter().filter(|answer| matches(&answer.vary, request));
-    matching.max_by_key(|answer| (date_of(&answer.headers, answer.response_time), answer.response_time))
 }
 
 /// The fields of an answer to be stored (§3.1): without those for the connection, without cookies unless the conf allows

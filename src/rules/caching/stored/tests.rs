@@ -3,8 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::rules::caching::fixture::CONF;
-use crate::rules::caching::fixture::{after, date, headers, store, store_with};
+use crate::rules::caching::fixture::{after, date, headers, store};
 
 fn example() -> StoredAnswer {
     StoredAnswer {
@@ -96,22 +95,6 @@ fn what_is_too_large_is_neither_written_nor_read() {
     let mut zeros = vec![0; ENCODED_MAX + 1];
     zeros[0] = VERSION;
     assert_eq!(StoredAnswer::decode(&zeros), None);
-}
-
-#[test]
-fn of_the_answers_that_match_the_one_with_the_latest_date_is_selected() {
-    let answer = |language: &str, age: i64, body: &str| {
-        let response = format!("cache-control: max-age=60\nvary: accept-language\ndate: {}\nx: {body}", date(-age));
-        store_with(&CONF, 200, &format!("accept-language: {language}"), &response).unwrap()
-    };
-    let stored =
-        [answer("en", 20, "old"), answer("en", 10, "new"), answer("de", 0, "other"), answer("en", 30, "older")];
-    let selected = |request: &str| most_recent(&stored, &headers(request)).map(|answer| answer.headers["x"].clone());
-    assert_eq!(selected("accept-language: en").unwrap(), "new");
-    assert_eq!(selected("accept-language: de").unwrap(), "other");
-    assert_eq!(selected("accept-language: fr"), None);
-    assert_eq!(selected(""), None);
-    assert_eq!(most_recent(&[], &headers("")), None);
 }
 
 fn any_answer() -> impl Strategy<Value = StoredAnswer> {
