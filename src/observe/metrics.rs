@@ -4,12 +4,16 @@
 //! Labels take their values from closed sets written here, so that every series exists at zero from the start and
 //! no client can make a new one.
 
+mod encoding;
+mod families;
+mod markdown;
 mod origins;
-mod render;
 mod series;
 mod table;
 
+pub use encoding::text;
+pub use families::{Metric, Source};
+pub use markdown::markdown;
 pub use origins::{ByOrigin, MAX_ORIGINS, OriginLabel};
-pub use render::{Metric, Source, TABLE, markdown, text};
 pub use series::{BUCKETS_US, Counter, Counters, Gauge, Gauges, Histograms, Label};
 pub use table::*;

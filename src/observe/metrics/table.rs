@@ -1,5 +1,6 @@
-//! The labels and the series: each static here has one row in [`super::TABLE`].
+//! The labels, the series, and the rows that name and explain them: the one table that `/metrics` and `docs/metrics.md` are made of.
 
+use super::families::{Metric, Source};
 use super::origins::ByOrigin;
 use super::series::{Counter, Counters, Gauge, Gauges, Histograms, label};
 
@@ -157,3 +158,150 @@ pub static FILL_SUCCESS: ByOrigin = ByOrigin::new();
 pub static CIRCUIT_OPEN: ByOrigin = ByOrigin::new();
 /// Requests to origins tried again.
 pub static BACKOFF_RETRIES: Counters<RetryOp> = Counters::new();
+
+macro_rules! row {
+    ($name:literal, [$($label:literal),*], $source:expr, $help:literal) => {
+        Metric { name: $name, help: $help, labels: &[$($label),*], source: $source }
+    };
+}
+
+/// Every metric of ours; the process collector's (`process_*`) come beside them.
+pub static TABLE: &[Metric] = &[
+    row!(
+        "http_requests_total",
+        ["route", "method", "status"],
+        Source::Family(&HTTP_REQUESTS),
+        "Requests answered, by route, method and status."
+    ),
+    row!(
+        "request_latency_seconds",
+        ["route"],
+        Source::Histogram(&REQUEST_LATENCY),
+        "Time from the end of the request's header to the end of the answer."
+    ),
+    row!("edge_inflight", [], Source::Gauge(&INFLIGHT), "Requests being answered now."),
+    row!(
+        "rejected_total",
+        ["reason"],
+        Source::Family(&REJECTED),
+        "Requests refused; the reason is the one in X-Reason and in the log."
+    ),
+    row!(
+        "edge_cache_hits_total",
+        ["kind"],
+        Source::Family(&CACHE_HITS),
+        "Requests answered from a pack or from the CAS."
+    ),
+    row!("edge_cache_misses_total", ["cause"], Source::Family(&CACHE_MISSES), "Requests that no store could answer."),
+    row!(
+        "edge_range_requests_total",
+        ["result"],
+        Source::Family(&RANGE_REQUESTS),
+        "Requests with a Range, by what became of it."
+    ),
+    row!("edge_bytes_out_total", [], Source::Counter(&BYTES_OUT), "Body bytes sent."),
+    row!("edge_cas_writes_total", ["status"], Source::Family(&CAS_WRITES), "Blobs written to the CAS by this process."),
+    row!("edge_cas_bytes", [], Source::Gauge(&CAS_BYTES), "Allocated bytes of the blobs in the CAS."),
+    row!("edge_cas_objects", [], Source::Gauge(&CAS_OBJECTS), "Objects in the index of the CAS."),
+    row!(
+        "edge_cas_evictions_total",
+        [],
+        Source::Counter(&CAS_EVICTIONS),
+        "Objects evicted to keep the CAS below its bounds."
+    ),
+    row!(
+        "edge_verify_failures_total",
+        ["kind"],
+        Source::Family(&VERIFY_FAILURES),
+        "Bytes that contradicted their hash, their directory or their format."
+    ),
+    row!("io_timeouts_total", ["op"], Source::Family(&IO_TIMEOUTS), "Work given up at its deadline."),
+    row!(
+        "edge_live_fill_attempts_total",
+        ["origin"],
+        Source::ByOrigin(&FILL_ATTEMPTS),
+        "Requests sent to an origin, each try of a fill counted."
+    ),
+    row!(
+        "edge_live_fill_success_total",
+        ["origin"],
+        Source::ByOrigin(&FILL_SUCCESS),
+        "Answers of an origin received whole, whatever their status."
+    ),
+    row!(
+        "edge_origin_circuit_open",
+        ["origin"],
+        Source::GaugeByOrigin(&CIRCUIT_OPEN),
+        "1 while an origin is left alone after repeated failures, else 0."
+    ),
+    row!(
+        "backoff_retries_total",
+        ["op"],
+        Source::Family(&BACKOFF_RETRIES),
+        "Requests to origins tried again, by what made the try before fail."
+    ),
+    row!(
+        "bus_lagged_total",
+        ["bus"],
+        Source::Family(&BUS_LAGGED),
+        "Events and log lines lost because their reader could not keep up."
+    ),
+    row!(
+        "service_restarts_total",
+        ["component"],
+        Source::Family(&SERVICE_RESTARTS),
+        "Restarts of a supervised component after a panic."
+    ),
+    row!("edge_queue_depth", ["queue"], Source::Gauges(&QUEUE_DEPTH), "What waits in a bounded queue now."),
+    row!(
+        "edge_queue_dropped_total",
+        ["queue"],
+        Source::Family(&QUEUE_DROPPED),
+        "What was refused because its queue was full."
+    ),
+    row!(
+        "busy_rejections_total",
+        ["endpoint"],
+        Source::Family(&BUSY_REJECTIONS),
+        "Requests that found every place taken: in the queue of fills, or among the answers that pass through."
+    ),
+    row!(
+        "fill_latency_seconds",
+        [],
+        Source::Histogram(&FILL_LATENCY),
+        "Time from the first wish for an object to the commit of its fill."
+    ),
+    row!("edge_ready", [], Source::Gauge(&READY), "1 while every readiness condition holds, else 0."),
+    row!("edge_build_info", ["version", "commit"], Source::BuildInfo, "Always 1; the labels say what runs."),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_named_once_and_explained_in_a_sentence() {
+        let mut names: Vec<_> = TABLE.iter().map(|metric| metric.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), TABLE.len());
+        for metric in TABLE {
+            assert!(metric.help.ends_with('.'), "{}", metric.name);
+            assert!(metric.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{}", metric.name);
+        }
+    }
+
+    #[test]
+    fn a_family_has_as_many_labels_as_its_row_names() {
+        for metric in TABLE {
+            if let Source::Family(family) = &metric.source {
+                assert_eq!(family.series(0).0.len(), metric.labels.len(), "{}", metric.name);
+                assert_eq!(family.label_values().len(), metric.labels.len(), "{}", metric.name);
+            }
+            if let Source::Gauges(gauges) = &metric.source {
+                assert_eq!(gauges.series(0).0.len(), metric.labels.len(), "{}", metric.name);
+                assert_eq!(gauges.label_values().len(), metric.labels.len(), "{}", metric.name);
+            }
+        }
+    }
+}
