@@ -136,7 +136,8 @@ impl Live {
     async fn pass(&self, to: &To<'_>, key: &FillKey, forward: Forward) -> Result<Turn, Refusal> {
         let headers = &to.wish.request.headers;
         let range = if wants_range(to.wish) { headers.get(header::RANGE).cloned() } else { None };
-        let (head, body) = in_time(to.wish, self.fills.pass(to.ask(key.clone(), None, None), range)).await?;
+        let (head, body) =
+            in_time(to.wish, self.fills.pass(to.ask(key.clone(), None, None), http::Method::GET, range)).await?;
         let how = How { forward: Some(forward), status: Some(head.status.as_u16()), ..How::default() };
         Ok(Turn::Done(Found::Passing(head, body, how)))
     }

@@ -152,10 +152,12 @@ impl Fills {
         }
     }
 
-    /// Ask the origin for this request alone: unstored, unshared. `range` is sent as it is; with one, a 206 may come.
+    /// Ask the origin for this request alone, by GET or HEAD: unstored, unshared. `range` is sent as it is; with one, a 206 may come. HEAD
+    /// knows no Range (RFC 9110 §14.2), and its body is empty at once.
     pub async fn pass(
         self: &Arc<Self>,
         ask: Ask,
+        method: Method,
         range: Option<HeaderValue>,
     ) -> Result<(Arc<FillHead>, PassBody), FillError> {
         self.origin(ask.origin)?;
@@ -163,7 +165,9 @@ impl Fills {
             return Err(unverifiable("it would pass through unverified"));
         }
         let permit = self.passage()?;
-        let mut wanted = self.wanted(&ask, None)?;
+        let get = method == Method::GET;
+        let range = range.filter(|_| get);
+        let mut wanted = self.wanted(&ask, method, None)?;
         let ranged = range.is_some();
         if !ranged {
             // Nobody else will have it: it comes in a coding that this client takes.
@@ -177,6 +181,10 @@ impl Fills {
         if head.status == StatusCode::NOT_MODIFIED || !(ranged || work::is_asked_for(head.status)) {
             return Err(work::unasked(head.status));
         }
+        if !get {
+            // Nothing is learnt of GET: how its body ends can't be seen, and some origins refuse HEAD alone.
+            return Ok((pass::head_of_head(&head).into(), PassBody::none()));
+        }
         if !ranged {
             let base = ask.key.base();
             match self.verdict(&ask, &head, false) {
@@ -187,7 +195,7 @@ impl Fills {
                 _ => {}
             }
         }
-        Ok((pass::head_of(&head), PassBody::new(incoming, permit)))
+        Ok((pass::head_of(&head).into(), PassBody::new(incoming, permit)))
     }
 
     /// A request that passed through changed what `key` answers (RFC 9111 §4.4): drop what is stored there, all variants of it, and let
@@ -257,7 +265,7 @@ impl Fills {
     }
 
     /// The request to the origin: the client's fields that its conf forwards, and its trace.
-    fn wanted(&self, ask: &Ask, tap: Option<Arc<dyn Tap>>) -> Result<Wanted, FillError> {
+    fn wanted(&self, ask: &Ask, method: Method, tap: Option<Arc<dyn Tap>>) -> Result<Wanted, FillError> {
         let origin = self.origin(ask.origin)?;
         let mut headers = HeaderMap::new();
         for name in origin.forward.iter().map(|name| name.as_str()).chain(PATH_SO_FAR) {
@@ -271,7 +279,7 @@ impl Fills {
         let rest = ask.key.path.strip_prefix(&origin.prefix).unwrap_or(&ask.key.path).to_owned();
         let query = ask.key.query.clone().filter(|_| origin.keep_query);
         let corr_id = ask.corr_id.clone();
-        Ok(Wanted { origin: ask.origin, method: Method::GET, rest, query, headers, corr_id, tap })
+        Ok(Wanted { origin: ask.origin, method, rest, query, headers, corr_id, tap })
     }
 }
 

@@ -30,7 +30,7 @@ pub struct FillHead {
     pub status: StatusCode,
     /// The origin's end-to-end fields; Content-Length among them where the origin sent one.
     pub headers: HeaderMap,
-    /// Length of the body in bytes, where it is known.
+    /// Length of the body in bytes, where it is known; in answer to HEAD, of the one that GET would bring.
     pub length: Option<u64>,
     /// What will be stored of it, if it completes; `None` where it is not stored.
     pub answer: Option<Arc<StoredAnswer>>,

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use tokio::sync::mpsc::Sender;
 
 use super::commit::Landing;
@@ -120,7 +120,7 @@ impl Fills {
     /// Ask the origin once.
     async fn exchange(&self, ask: &Ask, conditions: Vec<(HeaderName, HeaderValue)>) -> Result<Exchange, FillError> {
         let tap = HashTap::new();
-        let mut wanted = self.wanted(ask, Some(tap.clone() as Arc<dyn Tap>))?;
+        let mut wanted = self.wanted(ask, Method::GET, Some(tap.clone() as Arc<dyn Tap>))?;
         wanted.headers.extend(conditions);
         let (head, incoming) = self.fetch.fetch(wanted).await?;
         Ok(Exchange { head, incoming, tap })
@@ -140,7 +140,7 @@ impl Fills {
 
     /// An answer that may not be stored goes to the one reader that started the fill, and the worker is free.
     fn hand_over(&self, job: &Job, Exchange { head, incoming, .. }: Exchange) -> Outcome {
-        let gift: Gift = self.passage().map(|permit| (pass::head_of(&head), PassBody::new(incoming, permit)));
+        let gift: Gift = self.passage().map(|permit| (pass::head_of(&head).into(), PassBody::new(incoming, permit)));
         // Each of those who hold something stale would ask an origin that just failed: they are told that it did.
         let status = head.status.as_u16();
         let failed = job.ask.stale.is_some() && caching::is_error(status);

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderValue, Method};
 use svc_edge::fill::{FillKey, FillsConf, Remembered};
 use svc_edge::observe::metrics::{BUSY_REJECTIONS, Endpoint, QUEUE_DROPPED, QueueName};
 
@@ -84,7 +84,7 @@ async fn a_range_of_what_is_too_long_is_passed_on_and_the_fill_given_up() {
     bench.until(|bench| bench.fake.open.load(SeqCst) == 0).await;
     assert_eq!(bench.fills.remembered(&FillKey::path("live/a")), Some(Remembered::Large(2000)));
     let range = Some(HeaderValue::from_static("bytes=0-3"));
-    let (head, _) = bench.fills.pass(bench.ask_part("live/a"), range).await.unwrap();
+    let (head, _) = bench.fills.pass(bench.ask_part("live/a"), Method::GET, range).await.unwrap();
     assert_eq!(head.status, 206);
 }
 

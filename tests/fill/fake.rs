@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::CACHE_CONTROL;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use svc_edge::fill::fetch::{Fetch, FetchError, Head, Incoming, Tap, Wanted};
 use tokio::sync::Semaphore;
 
@@ -115,6 +115,7 @@ impl Answer {
 #[derive(Clone, Debug)]
 pub struct Asked {
     pub origin: usize,
+    pub method: Method,
     pub rest: String,
     pub query: Option<String>,
     pub headers: HeaderMap,
@@ -142,8 +143,8 @@ impl Fake {
 #[async_trait]
 impl Fetch for Fake {
     async fn fetch(&self, wanted: Wanted) -> Result<(Head, Box<dyn Incoming>), FetchError> {
-        let asked =
-            Asked { origin: wanted.origin, rest: wanted.rest, query: wanted.query, headers: wanted.headers.clone() };
+        let Wanted { origin, method, rest, query, headers, tap, .. } = wanted;
+        let asked = Asked { origin, method, rest, query, headers };
         let number = {
             let mut all = self.asked.lock().unwrap();
             all.push(asked.clone());
@@ -166,7 +167,7 @@ impl Fetch for Fake {
             response_time: SystemTime::now(),
         };
         self.open.fetch_add(1, SeqCst);
-        let tap = wanted.tap.filter(|_| answer.status == StatusCode::OK);
+        let tap = tap.filter(|_| answer.status == StatusCode::OK);
         let body = FakeBody { steps: answer.body.into(), tap, open: self.open.clone(), taken: self.taken.clone() };
         Ok((head, Box::new(body)))
     }

@@ -1,5 +1,6 @@
 //! A pinned path: no byte before all are verified, and nothing else ever.
 
+use http::Method;
 use svc_edge::fill::FillsConf;
 use svc_edge::observe::metrics::{VERIFY_FAILURES, VerifyKind};
 use tokio::time::timeout;
@@ -53,6 +54,6 @@ async fn what_cannot_be_compared_with_its_pin_is_not_answered() {
         assert_eq!(bench.fills.remembered(&bench.ask("live/a").key), None);
     }
     let bench = pinned(Answer::ok("the pinned bytes"));
-    assert_eq!(bench.fills.pass(bench.ask("live/a"), None).await.err().unwrap().cause(), "unreachable");
+    assert_eq!(bench.fills.pass(bench.ask("live/a"), Method::GET, None).await.err().unwrap().cause(), "unreachable");
     assert_eq!(bench.fetches(), 0, "nothing of it passes through");
 }

@@ -1,6 +1,6 @@
 //! Answers that may not be stored pass through to one reader each, and are remembered.
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Method};
 use svc_edge::fill::fetch::FetchError;
 use svc_edge::fill::{Ask, FillError, FillHead, FillKey, Headed, PassBody, Remembered};
 use tokio::time::timeout;
@@ -75,14 +75,14 @@ async fn only_so_many_answers_pass_through_at_once() {
     let bench = Bench::new(|_, _| Answer::ok("x").with("cache-control", "no-store"));
     let mut held = Vec::new();
     for number in 0..4 {
-        held.push(bench.fills.pass(bench.ask(&format!("live/{number}")), None).await.unwrap());
+        held.push(bench.fills.pass(bench.ask(&format!("live/{number}")), Method::GET, None).await.unwrap());
     }
-    let refused = bench.fills.pass(bench.ask("live/more"), None).await;
+    let refused = bench.fills.pass(bench.ask("live/more"), Method::GET, None).await;
     assert_eq!(refused.err().unwrap().cause(), "passthrough_full");
     let mut starter = bench.join("live/started").unwrap();
     assert_eq!(headed(&mut starter).await, "passthrough_full");
     held.pop();
-    assert!(bench.fills.pass(bench.ask("live/more"), None).await.is_ok());
+    assert!(bench.fills.pass(bench.ask("live/more"), Method::GET, None).await.is_ok());
 }
 
 #[tokio::test]
@@ -106,9 +106,9 @@ async fn a_pass_that_could_be_stored_makes_the_key_worth_sharing_again() {
     });
     passed(&bench, bench.ask("live/a")).await;
     assert!(bench.fills.remembered(&FillKey::path("live/a")).is_some());
-    bench.fills.pass(bench.ask("live/a"), Some(HeaderValue::from_static("bytes=0-0"))).await.unwrap();
+    bench.fills.pass(bench.ask("live/a"), Method::GET, Some(HeaderValue::from_static("bytes=0-0"))).await.unwrap();
     assert!(bench.fills.remembered(&FillKey::path("live/a")).is_some(), "a part tells nothing");
-    bench.fills.pass(bench.ask("live/a"), None).await.unwrap();
+    bench.fills.pass(bench.ask("live/a"), Method::GET, None).await.unwrap();
     assert_eq!(bench.fills.remembered(&FillKey::path("live/a")), None);
 }
 
@@ -147,10 +147,10 @@ async fn the_origin_is_shown_what_its_conf_forwards_and_nothing_else() {
     let mut reader = bench.fills.join(ask.clone()).unwrap();
     let head = streamed(&mut reader).await;
     assert!(head.headers.contains_key("x-kept") && !head.headers.contains_key("x-hop"));
-    bench.fills.pass(ask, Some(HeaderValue::from_static("bytes=5-"))).await.unwrap();
+    bench.fills.pass(ask, Method::GET, Some(HeaderValue::from_static("bytes=5-"))).await.unwrap();
     let asked = bench.fake.asked.lock().unwrap().clone();
     for (number, range) in [None, Some("bytes=5-")].into_iter().enumerate() {
-        let Asked { origin, rest, query, headers } = &asked[number];
+        let Asked { origin, rest, query, headers, .. } = &asked[number];
         assert_eq!((*origin, rest.as_str(), query.as_deref()), (0, "a b/c", Some("q=1")));
         let mut names: Vec<_> = headers.keys().map(|name| name.as_str()).filter(|name| *name != "range").collect();
         names.sort_unstable();
@@ -166,8 +166,8 @@ async fn what_passes_through_is_asked_for_in_the_codings_of_its_client_and_by_th
     request.insert("accept-encoding", HeaderValue::from_static("br"));
     request.insert("cdn-loop", HeaderValue::from_static("another"));
     request.insert("via", HeaderValue::from_static("1.1 another"));
-    bench.fills.pass(Ask { request: request.into(), ..bench.ask("live/a") }, None).await.unwrap();
-    bench.fills.pass(bench.ask("live/a"), None).await.unwrap();
+    bench.fills.pass(Ask { request: request.into(), ..bench.ask("live/a") }, Method::GET, None).await.unwrap();
+    bench.fills.pass(bench.ask("live/a"), Method::GET, None).await.unwrap();
     get(bench.join("live/a").unwrap()).await.unwrap();
     let asked = bench.fake.asked.lock().unwrap().clone();
     let said = |number: usize, name: &str| asked[number].headers.get(name).map(|value| value.to_str().unwrap());
@@ -177,17 +177,52 @@ async fn what_passes_through_is_asked_for_in_the_codings_of_its_client_and_by_th
 }
 
 #[tokio::test]
+async fn a_head_that_passes_through_asks_by_head_and_its_body_is_empty_at_once() {
+    let bench = Bench::new(|asked, _| {
+        let length = if asked.method == Method::HEAD { Some(0) } else { None };
+        // A body would never come.
+        let body = vec![Step::Gate(Gate::new())];
+        Answer { length, ..Answer::ok("").with("content-length", "1234").with("cache-control", "no-store").steps(body) }
+    });
+    let range = HeaderValue::from_static("bytes=0-0");
+    let mut held = Vec::new();
+    for _ in 0..2 * conf().max_passthrough {
+        let (head, mut body) =
+            bench.fills.pass(bench.ask_part("live/a"), Method::HEAD, Some(range.clone())).await.unwrap();
+        assert_eq!((head.status.as_u16(), head.length), (200, Some(1234)), "the length that GET would bring");
+        assert_eq!(all(&mut body).await.unwrap(), b"");
+        held.push(body);
+    }
+    let asked = bench.fake.asked.lock().unwrap()[0].clone();
+    assert_eq!((asked.method, asked.headers.get("range")), (Method::HEAD, None));
+    assert_eq!(bench.fills.remembered(&FillKey::path("live/a")), None, "it tells nothing of GET");
+}
+
+#[tokio::test]
+async fn a_length_that_is_no_number_is_not_told_to_head() {
+    for (value, length) in [("5", Some(5)), ("+5", None), ("5, 5", None), ("", None), ("99999999999999999999", None)] {
+        let bench = Bench::new(move |_, _| Answer::ok("").with("content-length", value));
+        let (head, _) = bench.fills.pass(bench.ask_part("live/a"), Method::HEAD, None).await.unwrap();
+        assert_eq!(head.length, length, "{value:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_to_something_else_than_was_asked_is_an_error() {
     for status in [304, 206] {
         let bench = Bench::new(move |_, _| Answer::ok("x").status(status));
         assert_eq!(headed(&mut bench.join("live/a").unwrap()).await, "unreachable", "{status}");
-        assert_eq!(bench.fills.pass(bench.ask("live/a"), None).await.err().unwrap().cause(), "unreachable", "{status}");
+        assert_eq!(
+            bench.fills.pass(bench.ask("live/a"), Method::GET, None).await.err().unwrap().cause(),
+            "unreachable",
+            "{status}"
+        );
     }
     let bench = Bench::new(|_, _| Answer::ok("x").status(206));
     let range = Some(HeaderValue::from_static("bytes=0-0"));
-    assert_eq!(bench.fills.pass(bench.ask("live/a"), range).await.unwrap().0.status, 206);
+    assert_eq!(bench.fills.pass(bench.ask("live/a"), Method::GET, range).await.unwrap().0.status, 206);
     let bench = Bench::new(|_, _| Answer::error(FetchError::NotAllowed("private".into())));
-    assert_eq!(bench.fills.pass(bench.ask("live/a"), None).await.err().unwrap().cause(), "not_allowed");
+    assert_eq!(bench.fills.pass(bench.ask("live/a"), Method::GET, None).await.err().unwrap().cause(), "not_allowed");
 }
 
 #[tokio::test]
