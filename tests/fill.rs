@@ -4,6 +4,8 @@
 
 #[path = "fill/bounds.rs"]
 mod bounds;
+#[path = "fill/counts.rs"]
+mod counts;
 #[path = "fill/crowd.rs"]
 mod crowd;
 #[path = "fill/failures.rs"]

@@ -21,6 +21,8 @@ pub struct Wanted {
     pub headers: HeaderMap,
     /// The id of the request that started this, for the log.
     pub corr_id: Bytes,
+    /// Whether this is for a fill, and counts as an attempt of one; else for one request alone.
+    pub fill: bool,
     /// Sees every byte of the body of a 200 as it passes, on the thread that received it.
     pub tap: Option<Arc<dyn Tap>>,
 }

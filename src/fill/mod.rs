@@ -38,7 +38,7 @@ pub use pass::PassBody;
 pub use reader::{Available, Done, FillHead, Headed, Reader};
 pub use remember::Remembered;
 
-use crate::observe::metrics::{BUSY_REJECTIONS, Endpoint, QUEUE_DROPPED, QueueName};
+use crate::observe::metrics::{BUSY_REJECTIONS, Endpoint, OriginLabel, QUEUE_DROPPED, QueueName};
 use crate::rules::caching;
 use crate::store::StoreError;
 use crate::store::cas::{self, Cas};
@@ -57,6 +57,8 @@ const PATH_SO_FAR: [&str; 4] = ["traceparent", "tracestate", "via", "cdn-loop"];
 /// The fills of a process.
 pub struct Fills {
     conf: FillsConf,
+    /// What metrics call the origins, in the order of the conf.
+    labels: Vec<OriginLabel>,
     cas: Arc<Cas>,
     fetch: Arc<dyn Fetch>,
     flights: Flights<Arc<News>, Done, FillError>,
@@ -76,6 +78,7 @@ impl Fills {
         let stopping = draining.clone();
         let lost = move || if stopping.load(Acquire) { FillError::Draining } else { FillError::Worker };
         Arc::new(Self {
+            labels: conf.origins.iter().map(|origin| OriginLabel::of(&origin.prefix)).collect(),
             flights: Flights::new(lost),
             queue: Queue::new(conf.origins.len(), conf.queue, conf.workers),
             passing: Arc::new(Semaphore::new(conf.max_passthrough.min(Semaphore::MAX_PERMITS))),
@@ -278,8 +281,9 @@ impl Fills {
         }
         let rest = ask.key.path.strip_prefix(&origin.prefix).unwrap_or(&ask.key.path).to_owned();
         let query = ask.key.query.clone().filter(|_| origin.keep_query);
-        let corr_id = ask.corr_id.clone();
-        Ok(Wanted { origin: ask.origin, method, rest, query, headers, corr_id, tap })
+        // Nobody hashes what passes through.
+        let (corr_id, fill) = (ask.corr_id.clone(), tap.is_some());
+        Ok(Wanted { origin: ask.origin, method, rest, query, headers, corr_id, fill, tap })
     }
 }
 

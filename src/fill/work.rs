@@ -17,7 +17,7 @@ use super::verdict::{Storable, Verdict};
 use super::{Ask, FillKey, Fills, PassBody, flight, pass, unverifiable};
 use crate::observe::bus::{Event, publish};
 use crate::observe::faults;
-use crate::observe::metrics::{VERIFY_FAILURES, VerifyKind};
+use crate::observe::metrics::{FILL_SUCCESS, VERIFY_FAILURES, VerifyKind};
 use crate::rules::caching::{self, StoredAnswer};
 use crate::store::StoreError;
 use crate::store::cas::{BlobWriter, Put, Staged};
@@ -100,7 +100,7 @@ impl Fills {
             verdict = self.verdict(ask, &exchange.head, false);
         }
         let (status, pinned) = (exchange.head.status, self.pinned(&ask.key.path).is_some());
-        match verdict {
+        let outcome = match verdict {
             Verdict::Freshened { extra } => Ok(self.refresh(job, extra).await?),
             _ if !is_asked_for(status) => Err(unasked(status).into()),
             _ if pinned && status != StatusCode::OK => Err(unverifiable(&format!("status {}", status.as_u16())).into()),
@@ -114,7 +114,12 @@ impl Fills {
             Verdict::Store(storable) => self.store(job, exchange, *storable).await,
             // Only an answer to conditions is, and there were none.
             Verdict::AskAgain { .. } => Err(unasked(status).into()),
+        };
+        let label = self.labels.get(ask.origin).filter(|_| !status.is_server_error());
+        if let (Ok(_), Some(label)) = (&outcome, label) {
+            FILL_SUCCESS.inc(*label);
         }
+        outcome
     }
 
     /// Ask the origin once.

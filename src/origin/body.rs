@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::attempt::Run;
 use super::verdict::Fault;
 use crate::fill::fetch::{FetchError, Head, Incoming};
-use crate::observe::metrics::{FILL_SUCCESS, IO_TIMEOUTS, OriginLabel, TimeoutOp};
+use crate::observe::metrics::{IO_TIMEOUTS, TimeoutOp};
 
 /// Waiting over which the rate of a body is judged.
 const WINDOW: Duration = Duration::from_secs(5);
@@ -16,7 +16,6 @@ const WINDOW: Duration = Duration::from_secs(5);
 /// A body on its way.
 pub(super) struct Body {
     run: Run,
-    origin: OriginLabel,
     /// What Content-Length promised.
     length: Option<u64>,
     received: u64,
@@ -34,9 +33,9 @@ struct Pace {
 }
 
 impl Body {
-    pub(super) fn new(run: Run, head: &Head, origin: OriginLabel, min_rate: Option<u64>) -> Self {
+    pub(super) fn new(run: Run, head: &Head, min_rate: Option<u64>) -> Self {
         let pace = Pace { min_rate, waited: Duration::ZERO, bytes: 0 };
-        Self { run, origin, length: head.length, received: 0, pace, end: None }
+        Self { run, length: head.length, received: 0, pace, end: None }
     }
 
     /// Receive the end of an answer that has no body, so that its connection can be used again even if nobody asks for one.
@@ -105,10 +104,7 @@ impl Incoming for Body {
         let received = self.receive().await;
         match &received {
             Ok(Some(_)) => {}
-            Ok(None) => {
-                FILL_SUCCESS.inc(self.origin);
-                self.end = Some(Ok(()));
-            }
+            Ok(None) => self.end = Some(Ok(())),
             Err(error) => self.end = Some(Err(error.clone())),
         }
         received

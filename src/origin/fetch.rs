@@ -123,7 +123,9 @@ impl Question<'_> {
         let target = (conf.target)(&url.path, &self.wanted.rest, self.wanted.query.as_deref());
         let request = dress.fill(url, origin, &target, &self.wanted).map_err(Missed::Nowhere)?;
         let peer = self.origins.peer(stop, reuse).map_err(Missed::Nowhere)?;
-        FILL_ATTEMPTS.inc(self.state.label);
+        if self.wanted.fill {
+            FILL_ATTEMPTS.inc(self.state.label);
+        }
         let may_refuse = self.state.statuses.clone();
         let order = Order { peer, request, tap: self.wanted.tap.clone(), may_refuse };
         attempt::ask(spawner, order).await.map_err(Missed::Fault)
@@ -169,7 +171,7 @@ impl Question<'_> {
 
     async fn hand_on(&self, answer: Answer) -> Fetched {
         let (head, run) = answer.accept();
-        let mut body = Body::new(run, &head, self.state.label, self.origins.conf.timeouts.min_rate);
+        let mut body = Body::new(run, &head, self.origins.conf.timeouts.min_rate);
         // Where it doesn't end in time, whoever asks for the body is told.
         let _ = tokio::time::timeout_at(self.deadline.into(), body.finish_empty()).await;
         (head, Box::new(body))

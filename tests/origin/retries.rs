@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use svc_edge::fill::fetch::FetchError;
-use svc_edge::observe::metrics::{BACKOFF_RETRIES, CIRCUIT_OPEN, FILL_ATTEMPTS, FILL_SUCCESS, OriginLabel, RetryOp};
+use svc_edge::fill::fetch::{Fetch as _, FetchError, Wanted};
+use svc_edge::observe::metrics::{BACKOFF_RETRIES, CIRCUIT_OPEN, FILL_ATTEMPTS, OriginLabel, RetryOp};
 use svc_edge::origin::Origins;
 
 use super::support::*;
@@ -20,8 +20,10 @@ async fn a_503_is_tried_again_until_the_origin_answers() {
     let origins = origins(vec![server.url()], |conf| conf.origins[0].prefix = "retried/".into());
     assert_eq!(whole(&origins).await, (200, "hello".into()));
     assert_eq!(server.requests(), 3);
-    assert_eq!((FILL_ATTEMPTS.get(label), FILL_SUCCESS.get(label)), (3, 1));
+    assert_eq!(FILL_ATTEMPTS.get(label), 3, "each try");
     assert!(BACKOFF_RETRIES.get(RetryOp::Status) >= before + 2);
+    origins.fetch(Wanted { fill: false, ..wanted("a") }).await.unwrap();
+    assert_eq!((server.requests(), FILL_ATTEMPTS.get(label)), (4, 3), "what is no fill is no attempt of one");
 }
 
 #[tokio::test]

@@ -201,6 +201,7 @@ pub fn wanted(rest: &str) -> Wanted {
         query: None,
         headers: HeaderMap::new(),
         corr_id: Bytes::from_static(b"test"),
+        fill: true,
         tap: None,
     }
 }

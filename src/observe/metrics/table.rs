@@ -150,9 +150,9 @@ pub static BUSY_REJECTIONS: Counters<Endpoint> = Counters::new();
 pub static FILL_LATENCY: Histograms<Whole> = Histograms::new();
 /// 1 when every readiness condition holds.
 pub static READY: Gauge = Gauge::new();
-/// Requests sent to origins.
+/// Requests sent to origins by fills.
 pub static FILL_ATTEMPTS: ByOrigin = ByOrigin::new();
-/// Answers of origins received whole.
+/// Fills that origins answered.
 pub static FILL_SUCCESS: ByOrigin = ByOrigin::new();
 /// 1 while an origin is left alone.
 pub static CIRCUIT_OPEN: ByOrigin = ByOrigin::new();
@@ -220,13 +220,13 @@ pub static TABLE: &[Metric] = &[
         "edge_live_fill_attempts_total",
         ["origin"],
         Source::ByOrigin(&FILL_ATTEMPTS),
-        "Requests sent to an origin, each try of a fill counted."
+        "Requests sent to an origin by fills, each try counted; what passes through for one client alone is no fill."
     ),
     row!(
         "edge_live_fill_success_total",
         ["origin"],
         Source::ByOrigin(&FILL_SUCCESS),
-        "Answers of an origin received whole, whatever their status."
+        "Fills that an origin answered with no 5xx, and whole where the answer is stored; tries that failed are attempts alone."
     ),
     row!(
         "edge_origin_circuit_open",
