@@ -32,6 +32,8 @@ pub struct Server {
     pub admin: SocketAddr,
     pub conf: PathBuf,
     child: Child,
+    /// Of the server itself, where it runs under another program.
+    pid: u32,
     log: Arc<Mutex<Vec<serde_json::Value>>>,
     claimed: Mutex<Vec<String>>,
     ended: bool,
@@ -125,8 +127,25 @@ impl Setup {
         server
     }
 
+    /// Start under strace, which writes what the server does with sockets to `trace`, and wait until it is ready.
+    pub fn start_under_strace(self, trace: &Path) -> Server {
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-qq", "-e", "trace=connect,sendto,sendmsg,socket", "-o"]).arg(trace).arg(BINARY);
+        let mut server = self.spawn(strace);
+        let children = format!("/proc/{0}/task/{0}/children", server.child.id());
+        let children = std::fs::read_to_string(children).expect("the children of strace");
+        server.pid = children.trim().parse().expect("strace has one child");
+        server.await_ready();
+        server
+    }
+
     /// Start, and wait only until it listens.
-    fn start_unready(self) -> Server {
+    pub fn start_unready(self) -> Server {
+        self.spawn(Command::new(BINARY))
+    }
+
+    /// Import, then run the server by `command`.
+    fn spawn(self, mut command: Command) -> Server {
         let conf = self.dir.path().join("svc-edge.yaml");
         std::fs::write(&conf, self.yaml()).expect("a conf");
         if let Some(root) = &self.import {
@@ -139,7 +158,7 @@ impl Setup {
                 .expect("the binary runs");
             assert!(done.status.success(), "import: {}", String::from_utf8_lossy(&done.stderr));
         }
-        let mut child = Command::new(BINARY)
+        let mut child = command
             .arg("--conf")
             .arg(&conf)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
@@ -159,9 +178,9 @@ impl Setup {
             }
         });
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        let claimed = Mutex::default();
+        let (pid, claimed) = (child.id(), Mutex::default());
         let mut server =
-            Server { dir: self.dir, address: nowhere, admin: nowhere, conf, child, log, claimed, ended: false };
+            Server { dir: self.dir, address: nowhere, admin: nowhere, conf, child, pid, log, claimed, ended: false };
         server.learn_addresses();
         server
     }
@@ -260,7 +279,7 @@ impl Server {
 
     /// Process id.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.pid
     }
 
     /// Whether the process still runs.
