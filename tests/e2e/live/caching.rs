@@ -135,6 +135,41 @@ fn fields_are_kept_as_they_came_and_those_of_the_connection_are_not() {
 }
 
 #[test]
+fn every_directive_reaches_the_client_as_the_origin_wrote_it() {
+    const DIRECTIVES: &str = "max-age=3153600000, Unknown=\"a, b\", no-transform, stale-if-error=60";
+    const UNSTORED: &str = "no-store, Unknown=1";
+    let origin = Origin::start();
+    for (name, directives) in [("stored", DIRECTIVES), ("passed", UNSTORED)] {
+        let script = Script::status(200).cache_control(directives).header("Pragma", "x-unknown").body(b"a");
+        origin.route(&format!("/s/{name}"), script);
+    }
+    let server = live(&origin);
+    let miss = get(&server, "stored", &[]);
+    let answers =
+        [(miss, DIRECTIVES), (await_stored(&server, "stored"), DIRECTIVES), (get(&server, "passed", &[]), UNSTORED)];
+    for (answer, directives) in answers {
+        let told = (answer.header("cache-control"), answer.header("pragma"));
+        assert_eq!(told, (Some(directives), Some("x-unknown")), "{answer:?}");
+    }
+}
+
+#[test]
+fn the_date_of_an_answer_is_when_it_is_sent_and_its_age_begins_at_the_origins() {
+    let origin = Origin::start();
+    // Sent long ago, fresh for a century.
+    let script = Script::status(200).undated().header("Date", "Sat, 01 Jan 2000 00:00:00 GMT");
+    origin.route("/s/a", script.cache_control("max-age=3153600000").body(b"a"));
+    let server = live(&origin);
+    get(&server, "a", &[]);
+    let hit = await_stored(&server, "a");
+    let date = httpdate::parse_http_date(hit.header("date").unwrap()).unwrap();
+    let off = date.elapsed().unwrap_or_else(|ahead| ahead.duration());
+    assert!(off < Duration::from_secs(10), "{hit:?}");
+    // RFC 9111 §4.2.3: whoever takes the greater of the two ages gets this one.
+    assert!(hit.header("age").is_some_and(|age| age.parse::<u64>().unwrap() > 800_000_000), "{hit:?}");
+}
+
+#[test]
 fn a_redirect_is_passed_on_and_never_followed() {
     let origin = Origin::start();
     for status in [301, 302, 303, 307, 308] {

@@ -110,3 +110,25 @@ fn a_coding_that_we_do_not_know_is_passed_on_untouched() {
     assert_eq!((answer.status, answer.header("content-encoding")), (200, Some("x-own")));
     assert_eq!(answer.body, b"anything");
 }
+
+#[test]
+fn what_may_not_be_transformed_keeps_its_coding_even_for_who_does_not_take_it() {
+    for (coding, encode, _) in CODINGS {
+        let (origin, bytes) = (Origin::start(), encode(&plain()));
+        let script = Script::status(200).cache_control("max-age=60, no-transform").header("Content-Encoding", coding);
+        origin.route("/s/a", script.header("Content-Type", "text/plain").body(&bytes));
+        let server = live(&origin);
+        // A miss, and hits from the store and from memory.
+        for round in 0..3 {
+            for accepted in ["identity", "identity;q=1, *;q=0", coding] {
+                let answer = get(&server, "a", &[("Accept-Encoding", accepted)]);
+                assert_eq!(answer.header("content-encoding"), Some(coding), "{round} {accepted}: {answer:?}");
+                assert!(answer.body == bytes, "{round} {coding} for {accepted}");
+                assert_eq!(answer.header("cache-control"), Some("max-age=60, no-transform"));
+            }
+            server.eventually("stored", || server.metric("edge_cas_objects") == 1.0);
+        }
+        assert_eq!(get(&server, "a", &[]).header("etag"), Some(tag(&bytes).as_str()));
+        assert_eq!(origin.requests("/s/a").len(), 1);
+    }
+}

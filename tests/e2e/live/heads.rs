@@ -62,7 +62,8 @@ fn the_origin_is_told_who_asks() {
     let fill = format!("{FILL}, contact: \"maps@edge.example\"");
     let server = live_with(&origin, "", &fill).start();
     let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    get(&server, "a", &[("traceparent", traceparent), ("Accept-Language", "de"), ("Accept", "text/plain")]);
+    let trace = [("traceparent", traceparent), ("tracestate", "vendor=1,other=2")];
+    get(&server, "a", &[&trace[..], &[("Accept-Language", "de"), ("Accept", "text/plain")]].concat());
     let request = origin.requests("/s/a").remove(0);
     let agent = request.header("user-agent").unwrap_or_default();
     assert!(agent.starts_with("svc-edge/") && agent.contains("maps@edge.example"), "{agent}");
@@ -70,6 +71,7 @@ fn the_origin_is_told_who_asks() {
     assert!(request.list("cdn-loop").iter().any(|name| name.starts_with("svc-edge")), "{}", request.head());
     let trace = request.header("traceparent").unwrap_or_default();
     assert!(trace.starts_with("00-0af7651916cd43dd8448eb211c80319c-"), "the trace goes on: {}", request.head());
+    assert_eq!(request.list("tracestate"), ["vendor=1", "other=2"], "{}", request.head());
     assert_eq!((request.header("accept-language"), request.header("accept")), (Some("de"), Some("text/plain")));
 }
 

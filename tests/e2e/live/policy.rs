@@ -95,6 +95,26 @@ fn of_several_urls_the_next_is_tried_when_one_does_not_answer() {
 }
 
 #[test]
+fn of_several_addresses_of_one_name_the_next_is_tried_when_one_does_not_answer() {
+    // Whichever family the name's first address is of, in one of the two rounds nobody listens there.
+    let resolved: Vec<_> = ("localhost", 80).to_socket_addrs().map(Iterator::collect).unwrap_or_default();
+    let families = [true, false].map(|v4| resolved.iter().any(|address: &SocketAddr| address.is_ipv4() == v4));
+    if families != [true, true] {
+        eprintln!("localhost has addresses of one family here, {resolved:?}: only that was asked");
+    }
+    for (present, origin) in families.into_iter().zip([Ok(Origin::start()), Origin::start_on_v6()]) {
+        let (true, Ok(origin)) = (present, origin) else { continue };
+        origin.fallback(|request| text(&request.target));
+        let url = format!("http://localhost:{}/s/", origin.address().port());
+        let server = origins(&[("live/", &url, ", allow_private: true")], FILL).start();
+        claim_faults(&server);
+        for name in ["a", "b", "c"] {
+            assert_eq!(get(&server, name, &[]).text(), format!("/s/{name}"), "{}", origin.address());
+        }
+    }
+}
+
+#[test]
 fn an_origin_of_ipv6_is_asked_like_any_other() {
     let Ok(origin) = Origin::start_on_v6() else {
         // Seen from here, so would it be from the server.

@@ -68,3 +68,42 @@ fn one_origin_leaves_workers_to_the_others() {
         readers.into_iter().for_each(|reader| assert_eq!(reader.join().unwrap().unwrap().body, b"slow"));
     });
 }
+
+#[test]
+fn only_so_many_answers_pass_through_at_a_time_and_a_place_comes_back_when_its_reader_leaves() {
+    const EVERY: Duration = Duration::from_millis(20);
+    let (origin, gate) = (Origin::start(), Gate::new());
+    let unstored = || Script::status(200).cache_control("no-store").pattern(10_000);
+    origin.fallback(move |_| unstored().pattern(10_000));
+    origin.route("/s/long", unstored().trickle(10_000_000, 1000, EVERY));
+    origin.route("/s/held", unstored().wait(&gate).pattern(10_000));
+    let server =
+        live_with(&origin, "", &format!("{FILL}, max_passthrough: 2, read_timeout: 30s, min_rate: null")).start();
+    claim_faults(&server);
+    server.claim("queue_full");
+    let begin = |name: &str| {
+        let mut client = server.client();
+        client.ask("GET", &asset(name), &[]);
+        assert_eq!(client.head().unwrap().status, 200, "{name}");
+        client.exactly(10_000).unwrap();
+        client
+    };
+    let (long, mut held) = (begin("long"), begin("held"));
+    // Both ways to pass through: by a fill that turns out unstorable, and by what is remembered of the key.
+    for (refused, name) in ["other", "other", "long"].into_iter().enumerate() {
+        let answer = get(&server, name, &[]);
+        assert_refused(&answer, 429, "queue_full");
+        assert!(answer.header("retry-after").is_some_and(|after| after.parse::<u32>().is_ok()), "{answer:?}");
+        assert_eq!(server.metric("busy_rejections_total{endpoint=\"passthrough\"}"), refused as f64 + 1.0);
+    }
+    assert_eq!(server.total("edge_queue_dropped_total"), 0.0, "the queue of fills is another bound");
+    // One leaves in the middle, and one at its end.
+    drop(long);
+    server.eventually("a place", || get(&server, "other", &[]).body.len() == 20_000);
+    gate.open();
+    assert_eq!(held.rest().unwrap().len(), 10_000);
+    server.eventually("both places", || server.metric("edge_inflight") == 0.0);
+    for name in ["a", "b", "c", "other"] {
+        assert_eq!(get(&server, name, &[]).body.len(), 20_000, "{name}");
+    }
+}

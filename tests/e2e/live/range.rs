@@ -129,3 +129,44 @@ fn on_a_miss_if_range_never_matches() {
         assert_eq!((answer.status, answer.text().as_str()), (200, "hello"), "{name}");
     }
 }
+
+#[test]
+fn parts_that_passed_through_are_never_put_together_nor_used_for_another_part() {
+    const LENGTH: u64 = 1 << 20;
+    let origin = Origin::start();
+    origin.route("/s/a", Script::fresh(60).header("ETag", "\"one\"").ranges().pattern(LENGTH));
+    let server = live_with(&origin, "", &format!("{FILL}, range_fill_max: 64KiB")).start();
+    // All of it, in two parts of one strong tag.
+    let halves = ["bytes=0-524287", "bytes=524288-1048575"];
+    let parts = halves.iter().chain(&["bytes=10-19", "bytes=0-524287"]);
+    for (before, part) in parts.enumerate() {
+        assert_eq!(get(&server, "a", &[("Range", part)]).status, 206, "{part}");
+        // The first of all teaches the length, and may cost a request of its own.
+        assert!(origin.requests("/s/a").len() > before, "{part} was asked for");
+    }
+    assert_not_stored(&server, "a");
+    assert!(stored(&server, "a", &[("Range", "bytes=0-9")]).is_none());
+}
+
+#[test]
+fn on_a_miss_if_match_is_compared_with_the_tag_of_what_was_filled() {
+    let origin = Origin::start();
+    origin.fallback(|_| text("hello").header("ETag", "\"theirs\""));
+    let server = live(&origin);
+    let ours = crate::fixtures::tag(b"hello");
+    for (name, condition, status) in [
+        ("ours", ours.as_str(), 200),
+        ("any", "*", 200),
+        ("theirs", "\"theirs\"", 412),
+        ("weak", &format!("W/{ours}"), 412),
+    ] {
+        // Tags here are those of the bytes: the origin's mean nothing to a client, nor ours to the origin.
+        for round in ["miss", "hit"] {
+            let answer = get(&server, name, &[("If-Match", condition)]);
+            assert_eq!(answer.status, status, "{name}, {round}: {answer:?}");
+            server.eventually("stored", || stored(&server, name, &[]).is_some());
+        }
+        let requests = origin.requests(&format!("/s/{name}"));
+        assert_eq!((requests.len(), requests[0].header("if-match")), (1, None), "{name}");
+    }
+}
