@@ -74,7 +74,9 @@ impl Live {
             _ if alone && !pinned => return self.pass(&to, key, forward).await,
             _ if directives.no_store && !pinned => return self.pass(&to, key, Forward::Request).await,
             Some(Remembered::Uncacheable) => return self.pass(&to, key, Forward::Bypass).await,
-            Some(Remembered::Large(_)) if wants_range(wish) => return self.pass(&to, key, Forward::Bypass).await,
+            Some(Remembered::Large(_)) if wants_range(wish) || wish.method == Method::Head => {
+                return self.pass(&to, key, Forward::Bypass).await;
+            }
             _ => {}
         }
         let stale = stale.and_then(|ready| ready.filled.as_ref()).map(Filled::stale);
@@ -136,8 +138,8 @@ impl Live {
     async fn pass(&self, to: &To<'_>, key: &FillKey, forward: Forward) -> Result<Turn, Refusal> {
         let headers = &to.wish.request.headers;
         let range = if wants_range(to.wish) { headers.get(header::RANGE).cloned() } else { None };
-        let (head, body) =
-            in_time(to.wish, self.fills.pass(to.ask(key.clone(), None, None), http::Method::GET, range)).await?;
+        let method = if to.wish.method == Method::Head { http::Method::HEAD } else { http::Method::GET };
+        let (head, body) = in_time(to.wish, self.fills.pass(to.ask(key.clone(), None, None), method, range)).await?;
         let how = How { forward: Some(forward), status: Some(head.status.as_u16()), ..How::default() };
         Ok(Turn::Done(Found::Passing(head, body, how)))
     }

@@ -52,7 +52,7 @@ use asset::{Found, Wish};
 use ctx::Ctx;
 use fail::Refusal;
 use filled::How;
-use question::{Asked, Question};
+use question::{Asked, Place};
 use ready::Ready;
 use through::Through;
 
@@ -123,11 +123,14 @@ impl Edge {
 
     /// What a key leads to: an object of a pack, of the CAS, or of an origin.
     async fn found(&self, asked: &Asked<'_>, ctx: &mut Ctx) -> Result<Outcome, Refusal> {
-        let question = Question::of(asked, &self.stores.mounts, &self.settings)?;
-        ctx.route = question.route();
-        let Question::Asset(path) = question else {
-            let hit = self.stores.find(&self.settings, asked, question, ctx).await?;
-            return Ok(Outcome::Hit(hit, How::default()));
+        let place = Place::of(asked, &self.stores.mounts, &self.settings)?;
+        ctx.route = place.route();
+        let path = match place {
+            Place::Asset(path) => path,
+            Place::Store(question) => {
+                let hit = self.stores.find(&self.settings, asked, question, ctx).await?;
+                return Ok(Outcome::Hit(hit, How::default()));
+            }
         };
         let wish = Wish {
             settings: &self.settings,

@@ -21,7 +21,7 @@ use crate::rules::tilejson;
 use crate::store::cas::Cas;
 use crate::store::pack::Tile;
 use crate::store::pack::mounts::{Mount, Mounts};
-use crate::store::{Body, Object, Store, StoreError};
+use crate::store::{Body, Object, StoreError};
 
 /// `Cache-Control` of a blob by its hash: it can never be another.
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
@@ -35,12 +35,18 @@ pub struct Asked<'a> {
     pub local: Option<std::net::SocketAddr>,
 }
 
+/// Whose a key is.
+pub enum Place {
+    /// The path of an asset that no pack claims: the CAS's, or an origin's. See `asset`.
+    Asset(String),
+    /// Something that one store alone can have.
+    Store(Question),
+}
+
 /// What a key asks of which store.
 pub enum Question {
     /// A blob by its hash.
     Blob(blake3::Hash),
-    /// A path of the CAS.
-    Asset(String),
     /// A tile of a pack.
     Tile(Arc<Mount>, TileId),
     /// The raw archive of a pack.
@@ -66,7 +72,7 @@ pub enum Answer {
     Nothing,
 }
 
-impl Question {
+impl Place {
     /// What a request asks.
     pub fn of(asked: &Asked, mounts: &Mounts, settings: &Settings) -> Result<Self, Refusal> {
         let key = asked.key;
@@ -74,7 +80,7 @@ impl Question {
             // Lower case only: a blob has one URL.
             let canonical = hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
             let hash = canonical.then(|| blake3::Hash::from_hex(hex).ok()).flatten();
-            return Ok(hash.map_or(Self::Nowhere(Route::Blob), Self::Blob));
+            return Ok(Self::Store(hash.map_or(Question::Nowhere(Route::Blob), Question::Blob)));
         }
         let path = key.strip_prefix(ASSETS).ok_or_else(|| Refusal::new(Reason::NotFound))?;
         if let Some((name, rest)) = path.split_once('/') {
@@ -82,10 +88,10 @@ impl Question {
             if let (Some(z), Some(x), Some(y), None) = (parts.next(), parts.next(), parts.next(), parts.next())
                 && let Some(mount) = mounts.get(name)
             {
-                return Self::tile(mount, route::tile(z, x, y)?);
+                return Ok(Self::Store(Question::tile(mount, route::tile(z, x, y)?)));
             }
         } else if let Some(mount) = path.strip_suffix(".pmtiles").and_then(|name| mounts.get(name)) {
-            return Ok(Self::Archive(mount));
+            return Ok(Self::Store(Question::Archive(mount)));
         } else if let Some(name) = path.strip_suffix(".json")
             && let Some(mount) = mounts.get(name)
         {
@@ -93,23 +99,32 @@ impl Question {
             let extension = mount.facts().map(|facts| facts.tile_type.extensions()).unwrap_or_default().first();
             let extension = extension.map(|extension| format!(".{extension}")).unwrap_or_default();
             let tiles = format!("{base}/{ASSETS}{name}/{{z}}/{{x}}/{{y}}{extension}");
-            return Ok(Self::TileJson { mount, tiles, constant });
+            return Ok(Self::Store(Question::TileJson { mount, tiles, constant }));
         }
         Ok(Self::Asset(path.to_owned()))
     }
 
-    fn tile(mount: Arc<Mount>, address: Option<(TileId, Option<&str>)>) -> Result<Self, Refusal> {
-        let Some((tile, extension)) = address else { return Ok(Self::Nowhere(Route::Tile)) };
+    /// The route it came by.
+    pub fn route(&self) -> Route {
+        match self {
+            Self::Asset(_) => Route::Asset,
+            Self::Store(question) => question.route(),
+        }
+    }
+}
+
+impl Question {
+    fn tile(mount: Arc<Mount>, address: Option<(TileId, Option<&str>)>) -> Self {
+        let Some((tile, extension)) = address else { return Self::Nowhere(Route::Tile) };
         // A pack that is out of service says so itself, whatever was asked of it.
         let known = |extension| mount.facts().is_none_or(|facts| facts.tile_type.extensions().contains(&extension));
-        if extension.is_none_or(known) { Ok(Self::Tile(mount, tile)) } else { Ok(Self::Nowhere(Route::Tile)) }
+        if extension.is_none_or(known) { Self::Tile(mount, tile) } else { Self::Nowhere(Route::Tile) }
     }
 
     /// The route it came by.
     pub fn route(&self) -> Route {
         match self {
             Self::Blob(_) => Route::Blob,
-            Self::Asset(_) => Route::Asset,
             Self::Tile(..) => Route::Tile,
             Self::Archive(_) => Route::Archive,
             Self::TileJson { .. } => Route::TileJson,
@@ -126,7 +141,7 @@ impl Question {
     pub fn places(&self) -> Option<Arc<Semaphore>> {
         match self {
             Self::Tile(mount, _) | Self::Archive(mount) | Self::TileJson { mount, .. } => Some(mount.places().clone()),
-            Self::Blob(_) | Self::Asset(_) | Self::Nowhere(_) => None,
+            Self::Blob(_) | Self::Nowhere(_) => None,
         }
     }
 
@@ -135,7 +150,6 @@ impl Question {
         let object = |found: Option<Object>| found.map_or(Answer::Nothing, Answer::Object);
         match self {
             Self::Blob(hash) => cas.blob(hash).map(object),
-            Self::Asset(path) => cas.head(path).map(object),
             Self::Archive(mount) => mount.archive().map(object),
             Self::TileJson { mount, tiles, .. } => tile_json(mount, tiles).map(Answer::Object),
             Self::Nowhere(_) => Ok(Answer::Nothing),
@@ -158,7 +172,6 @@ impl Question {
     pub fn presentation(&self, settings: &Settings, coding: Coding) -> Presentation {
         let (kind, cache_control) = match self {
             Self::Blob(_) => (HitKind::Cas, IMMUTABLE),
-            Self::Asset(_) => (HitKind::Cas, settings.cache_control.clone()),
             Self::Tile(mount, _) | Self::Archive(mount) | Self::TileJson { mount, .. } => {
                 let own = mount.conf().cache_control.as_deref().and_then(|text| HeaderValue::try_from(text).ok());
                 (HitKind::Pack, own.unwrap_or_else(|| settings.cache_control.clone()))
@@ -170,15 +183,14 @@ impl Question {
 
     /// What the answer's being valid depends on. Call it before [`Question::ask`].
     pub fn source(&self, cas: &Arc<Cas>) -> Source {
-        let (stamp, recency) = match self {
+        let stamp = match self {
             Self::Tile(mount, _) | Self::Archive(mount) | Self::TileJson { mount, .. } => {
                 return Source::Mount(mount.clone());
             }
-            Self::Asset(path) => (cas.stamp(path), Some(Arc::new(cas.recency(path)))),
-            Self::Blob(hash) => (cas.stamp_blob(hash), None),
-            Self::Nowhere(_) => (cas.stamp(""), None),
+            Self::Blob(hash) => cas.stamp_blob(hash),
+            Self::Nowhere(_) => cas.stamp(""),
         };
-        Source::Cas { cas: cas.clone(), stamp, recency }
+        Source::Cas { cas: cas.clone(), stamp, recency: None }
     }
 }
 

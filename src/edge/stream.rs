@@ -171,8 +171,13 @@ pub async fn passing(
     }
     ctx.status = header.status.as_u16();
     let bodiless = matches!(header.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    if let (false, Some(length)) = (bodiless, head.length) {
-        header.insert_header(header::CONTENT_LENGTH, HeaderValue::from(length))?;
+    // The answer to a HEAD has no body, and the length of the one that a GET would have.
+    let length = match ctx.method {
+        Method::Head => head.headers.get(header::CONTENT_LENGTH).cloned(),
+        _ => head.length.map(HeaderValue::from),
+    };
+    if let (false, Some(length)) = (bodiless, length) {
+        header.insert_header(header::CONTENT_LENGTH, length)?;
     }
     let nothing = bodiless || ctx.method == Method::Head;
     if !nothing {

@@ -190,3 +190,15 @@ fn what_a_client_provokes_is_no_other_ones_answer() {
     assert_eq!(await_stored(&server, "a").text(), "hello");
     assert_eq!(get(&server, "a", &[("Accept-Language", &long)]).text(), "hello", "a hit needs no origin");
 }
+
+#[test]
+fn head_of_what_is_not_stored_asks_by_head_and_tells_the_length() {
+    let origin = Origin::start();
+    origin.route("/s/a", Script::status(200).cache_control("no-store").body(b"hello"));
+    let server = live(&origin);
+    get(&server, "a", &[]);
+    let head = server.client().fetch("HEAD", &asset("a"), &[]).unwrap();
+    assert_eq!((head.status, head.header("content-length"), head.body.len()), (200, Some("5"), 0));
+    let methods: Vec<_> = origin.requests("/s/a").iter().map(|request| request.method.clone()).collect();
+    assert_eq!(methods, ["GET", "HEAD"]);
+}

@@ -65,7 +65,7 @@ pub fn stored(server: &Server, name: &str, headers: &[(&str, &str)]) -> Option<R
 
 /// Wait until it is stored: a fill is committed a moment after its readers have its last byte.
 pub fn await_stored(server: &Server, name: &str) -> Response {
-    server.eventually("stored", || stored(server, name, &[]).is_some());
+    server.eventually("stored", || stored(server, name, &[]).is_some_and(|answer| says(&answer, "hit")));
     let answer = stored(server, name, &[]).expect("what was stored a moment ago");
     assert!(says(&answer, "hit"), "{answer:?}");
     answer
