@@ -7,8 +7,8 @@ use http::{HeaderMap, Method, StatusCode};
 
 use super::fetch::Head;
 use super::key::FillKey;
-use super::{Ask, Fills, OriginRules};
-use crate::rules::caching::{self, Exchange, Freshened, RequestDirectives, StoredAnswer, Why};
+use super::{Ask, Fills, OriginRules, Stale};
+use crate::rules::caching::{self, Exchange, Freshened, Freshness, RequestDirectives, StoredAnswer, Why};
 use crate::rules::encoding::Coding;
 use crate::rules::{asset_key, date, media_type};
 use crate::store::cas::Meta;
@@ -67,6 +67,9 @@ impl Fills {
         exchange: &Exchange<'_>,
         origin: &OriginRules,
     ) -> Result<Verdict, &'static str> {
+        if stands_in(ask, head, origin) {
+            return Err("stale_if_error");
+        }
         if !head.framed {
             return Err("unframed");
         }
@@ -98,6 +101,16 @@ const OF_THIS_REQUEST: &str = "of_this_request";
 /// client provokes must not be another one's answer, whatever the origin says of its freshness.
 fn is_about_the_request(status: StatusCode) -> bool {
     matches!(status.as_u16(), 400 | 406 | 408 | 412..=417 | 421 | 425 | 426 | 428 | 429 | 431 | 508)
+}
+
+/// Whether what is stored may still stand in for this answer, an error (RFC 5861 §4): however fresh the error says it is, it does not take its
+/// place. What the one request permits or forbids beside that is for the edge to see.
+fn stands_in(ask: &Ask, head: &Head, origin: &OriginRules) -> bool {
+    let Some(Stale { answer, .. }) = &ask.stale else { return false };
+    let freshness = Freshness::of(answer, &origin.caching);
+    caching::is_error(head.status.as_u16())
+        && !caching::is_error(answer.status)
+        && caching::stale_if_error(&freshness, &RequestDirectives::none(), head.response_time)
 }
 
 fn freshened(stored: &StoredAnswer, exchange: &Exchange<'_>, origin: &OriginRules) -> Verdict {

@@ -86,6 +86,40 @@ async fn those_who_wait_behind_a_failed_validation_do_not_each_ask_again() {
 }
 
 #[tokio::test]
+async fn an_error_however_fresh_takes_no_place_of_what_may_stand_in_for_it() {
+    for status in [500, 502, 503, 504] {
+        let error = Answer::ok("error").status(status).with("cache-control", "public, max-age=3600");
+        let bench = Bench::new(move |_, number| if number == 0 { old() } else { error.clone() });
+        let ask = stored(&bench).await;
+        assert_eq!(headed(&mut bench.fills.join(ask.clone()).unwrap()).await, "pass", "{status}");
+        bench.fills.refresh_behind(ask);
+        bench.until(|bench| bench.fetches() == 3 && bench.fills.under_way() == 0).await;
+        assert_eq!(bench.stored("live/a").unwrap(), "old", "{status}");
+        assert_eq!(bench.fills.remembered(&FillKey::path("live/a")), None, "{status}: it passes");
+    }
+}
+
+#[tokio::test]
+async fn what_may_not_stand_in_is_replaced_by_an_error_that_is_fresh() {
+    let old_error = Answer::ok("old").status(502).with("etag", "\"1\"");
+    let table = [
+        ("it must be validated", old().with("cache-control", "max-age=60, must-revalidate, stale-if-error=60"), 3, 503),
+        ("its window is over", old().with("cache-control", "max-age=1, stale-if-error=1"), 3, 503),
+        ("it is an error itself", old_error, 0, 503),
+        ("the new one is no error", old(), 0, 404),
+    ];
+    for (what, before, age, status) in table {
+        let date = std::time::SystemTime::now() - std::time::Duration::from_secs(60 * age);
+        let before = before.with("date", &httpdate::fmt_http_date(date));
+        let after = Answer::ok("new").status(status).with("cache-control", "max-age=60");
+        let bench = Bench::new(move |_, number| if number == 0 { before.clone() } else { after.clone() });
+        let ask = stored(&bench).await;
+        assert_eq!(get(bench.fills.join(ask).unwrap()).await.unwrap(), b"new", "{what}");
+        assert_eq!(bench.stored("live/a").unwrap(), "new", "{what}");
+    }
+}
+
+#[tokio::test]
 async fn what_was_invalidated_while_it_was_filled_is_read_and_not_stored() {
     let gate = Gate::new();
     let slow = Answer::halves("before", &gate);
