@@ -230,7 +230,7 @@ impl Fills {
         }
         let mut key = ask.key.clone();
         if key.variant.is_none()
-            && let Some(Remembered::Varies(vary)) = self.memory.get(&key.base(), Instant::now())
+            && let Some(vary) = self.memory.vary(&key.base(), Instant::now())
         {
             let forwarded = self.conf.origins.get(ask.origin).map_or(&[][..], |origin| &origin.forward);
             key.variant = caching::selecting(&vary, &ask.request, forwarded);

@@ -9,7 +9,7 @@ use quick_cache::sync::Cache;
 
 /// How long it holds.
 const KEEP: Duration = Duration::from_secs(60);
-/// Keys remembered at the most.
+/// Keys remembered at the most, of each kind.
 const KEYS: usize = 16 * 1024;
 /// Bytes of a Vary field that are remembered at the most: those that name more are looked at anew each time.
 const MAX_VARY: usize = 1024;
@@ -21,18 +21,21 @@ pub enum Remembered {
     Uncacheable,
     /// It was longer than `fill.range_fill_max`, so many bytes: a Range is best passed on.
     Large(u64),
-    /// Its answers vary by what these Vary fields name: `rules` says what selects one for a request.
-    Varies(Arc<HeaderMap>),
 }
 
-/// The memory.
+/// The memory. What an answer is and how it varies are remembered apart: to learn the one is not to forget the other.
 pub(super) struct Memory {
-    keys: Cache<[u8; 32], (Remembered, Instant)>,
+    keys: Cache<Name, (Remembered, Instant)>,
+    /// The Vary fields of their answers: `rules` says what selects one for a request.
+    vary: Cache<Name, (Arc<HeaderMap>, Instant)>,
 }
+
+/// The hash of a key.
+type Name = [u8; 32];
 
 impl Memory {
     pub fn new() -> Self {
-        Self { keys: Cache::new(KEYS) }
+        Self { keys: Cache::new(KEYS), vary: Cache::new(KEYS) }
     }
 
     /// What is known of `key` at `now`.
@@ -46,12 +49,18 @@ impl Memory {
         self.keys.insert(name(key), (what, now + KEEP));
     }
 
+    /// The Vary fields of the answers at `key`, where there are any.
+    pub fn vary(&self, key: &str, now: Instant) -> Option<Arc<HeaderMap>> {
+        let (vary, until) = self.vary.get(&name(key))?;
+        (now < until).then_some(vary)
+    }
+
     /// Know how the answers at `key` vary.
     pub fn keep_vary(&self, key: &str, response: &HeaderMap, now: Instant) {
         let values = || response.get_all(VARY).iter();
         if values().map(|value| value.len()).sum::<usize>() <= MAX_VARY {
             let vary = values().map(|value| (VARY, value.clone())).collect();
-            self.keep(key, Remembered::Varies(Arc::new(vary)), now);
+            self.vary.insert(name(key), (Arc::new(vary), now + KEEP));
         }
     }
 
@@ -62,7 +71,7 @@ impl Memory {
 }
 
 /// Keys of any length take the same room.
-fn name(key: &str) -> [u8; 32] {
+fn name(key: &str) -> Name {
     *blake3::hash(key.as_bytes()).as_bytes()
 }
 
@@ -90,20 +99,37 @@ mod tests {
         headers.append(VARY, HeaderValue::from_static("x-y"));
         headers.insert("x-big", HeaderValue::from_static("1"));
         memory.keep_vary("a", &headers, now);
-        assert!(matches!(memory.get("a", now), Some(Remembered::Varies(vary)) if vary.len() == 2));
+        assert_eq!(memory.vary("a", now).map(|vary| vary.len()), Some(2));
+        assert_eq!(memory.vary("a", now + KEEP), None);
         for _ in 0..200 {
             headers.append(VARY, HeaderValue::from_static("x-another"));
         }
         memory.keep_vary("b", &headers, now);
-        assert_eq!(memory.get("b", now), None);
+        assert_eq!(memory.vary("b", now), None);
+    }
+
+    #[test]
+    fn how_a_key_varies_is_known_beside_what_it_is() {
+        let (memory, now) = (Memory::new(), Instant::now());
+        let headers = HeaderMap::from_iter([(VARY, HeaderValue::from_static("accept"))]);
+        memory.keep_vary("a", &headers, now);
+        memory.keep("a", Remembered::Large(7), now);
+        assert_eq!((memory.get("a", now), memory.vary("a", now).is_some()), (Some(Remembered::Large(7)), true));
+        memory.keep("a", Remembered::Uncacheable, now);
+        memory.keep_vary("a", &headers, now);
+        assert_eq!((memory.get("a", now), memory.vary("a", now).is_some()), (Some(Remembered::Uncacheable), true));
+        memory.forget("a");
+        assert_eq!((memory.get("a", now), memory.vary("a", now).is_some()), (None, true));
     }
 
     #[test]
     fn the_memory_is_bounded() {
         let (memory, now) = (Memory::new(), Instant::now());
+        let headers = HeaderMap::from_iter([(VARY, HeaderValue::from_static("accept"))]);
         for key in 0..3 * KEYS {
             memory.keep(&key.to_string(), Remembered::Uncacheable, now);
+            memory.keep_vary(&key.to_string(), &headers, now);
         }
-        assert!(memory.keys.len() <= KEYS);
+        assert!(memory.keys.len() <= KEYS && memory.vary.len() <= KEYS);
     }
 }

@@ -2,7 +2,7 @@
 
 use http::header::ACCEPT_LANGUAGE;
 use http::{HeaderMap, HeaderValue};
-use svc_edge::fill::{Ask, FillKey, Headed, Remembered};
+use svc_edge::fill::{Ask, FillKey, FillsConf, Headed, Remembered};
 use svc_edge::rules::caching;
 use tokio::time::timeout;
 
@@ -62,7 +62,6 @@ async fn what_is_known_to_vary_is_filled_by_variant_from_the_start() {
         _ => polyglot(asked).behind(&held[number - 1]),
     });
     get(bench.fills.join(ask(&bench, "de")).unwrap()).await.unwrap();
-    assert!(matches!(bench.fills.remembered(&FillKey::path("live/a")), Some(Remembered::Varies(_))));
     let readers = ["en", "fr", "en", "fr"].map(|language| bench.fills.join(ask(&bench, language)).unwrap());
     bench.until(|bench| bench.fetches() == 3).await;
     gates.iter().for_each(Gate::open);
@@ -70,6 +69,25 @@ async fn what_is_known_to_vary_is_filled_by_variant_from_the_start() {
         assert_eq!(get(reader).await.unwrap(), language.as_bytes());
     }
     assert_eq!(bench.fetches(), 3);
+}
+
+#[tokio::test]
+async fn what_is_too_long_for_a_range_is_still_known_to_vary() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let conf = FillsConf { range_fill_max: 1, ..conf() };
+    let bench = Bench::with(conf, &memory_store(), move |asked, number| match number {
+        0 => polyglot(asked),
+        _ => polyglot(asked).behind(&held),
+    });
+    get(bench.fills.join(ask(&bench, "de")).unwrap()).await.unwrap();
+    assert_eq!(bench.fills.remembered(&FillKey::path("live/a")), Some(Remembered::Large(2)));
+    let readers = ["en", "fr"].map(|language| bench.fills.join(ask(&bench, language)).unwrap());
+    bench.until(|bench| bench.fetches() == 3).await;
+    gate.open();
+    for (reader, language) in readers.into_iter().zip(["en", "fr"]) {
+        assert_eq!(get(reader).await.unwrap(), language.as_bytes(), "nobody is told to join again");
+    }
 }
 
 #[tokio::test]
