@@ -34,6 +34,7 @@ pub use self::conf::{CircuitConf, Host, OriginConf, OriginUrl, OriginsConf, Retr
 use self::dns::Dns;
 use self::request::Dress;
 use self::state::State;
+pub use self::verdict::fault_of;
 use crate::fill::fetch::FetchError;
 
 /// The origins of the conf, and everything that is remembered of them. Works on whatever tokio runtime calls it.

@@ -27,6 +27,27 @@ pub(super) enum Fault {
     Nonsense(String),
 }
 
+/// What an error of Pingora's is, that ended a request to an origin before its header, in words that hold nothing of what came and no address: for
+/// requests that the edge proxies itself. Errors that the edge raised are for it to know.
+pub fn fault_of(error: &Error) -> FetchError {
+    let fault = match error.root_etype() {
+        ErrorType::ConnectTimedout
+        | ErrorType::ConnectRefused
+        | ErrorType::ConnectNoRoute
+        | ErrorType::ConnectError
+        | ErrorType::ConnectProxyFailure
+        | ErrorType::BindError
+        | ErrorType::SocketError
+        | ErrorType::TLSWantX509Lookup
+        | ErrorType::TLSHandshakeFailure
+        | ErrorType::TLSHandshakeTimedout
+        | ErrorType::InvalidCert
+        | ErrorType::HandshakeError => Fault::of_connect(error),
+        _ => Fault::of_exchange(error, false),
+    };
+    fault.before_head()
+}
+
 /// The end of a try; `None` until it was told.
 #[derive(Default)]
 pub(super) struct Verdict(Mutex<Option<Result<(), Fault>>>);
@@ -125,5 +146,28 @@ mod tests {
             unreachable!("a refusal is a fault of the connection")
         };
         assert!(why.starts_with("ConnectRefused: re fused ü") && why.chars().count() == MAX_CAUSE, "{why}");
+    }
+
+    #[test]
+    fn no_fault_repeats_what_came_or_where_it_came_from() {
+        let refused = || std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let secret = "addr: 192.0.2.1:443, buf: HTTP/1.1 2000 secret";
+        let table = [
+            (Error::because(ErrorType::ConnectRefused, secret, refused()), "ConnectRefused: connection refused"),
+            (Error::explain(ErrorType::InvalidCert, secret), "can't be reached: InvalidCert"),
+            (Error::explain(ErrorType::ConnectTimedout, secret), "connect_timeout"),
+            (Error::explain(ErrorType::TLSHandshakeTimedout, secret), "connect_timeout"),
+            (Error::explain(ErrorType::ReadTimedout, secret), "read_timeout"),
+            (Error::explain(ErrorType::InvalidHTTPHeader, secret), "what came is no HTTP"),
+            (Error::explain(ErrorType::ConnectionClosed, secret), "closed before an answer: ConnectionClosed"),
+            (Error::explain(ErrorType::H2Error, secret), "closed before an answer: H2Error"),
+        ];
+        for (error, expected) in table {
+            assert!(error.to_string().contains("secret"), "Pingora tells it");
+            let wrapped = Error::because(ErrorType::InternalError, secret, error);
+            let told = fault_of(&wrapped).to_string();
+            assert!(told.contains(expected), "{told}");
+            assert!(!told.contains("secret") && !told.contains("192.0.2.1"), "{told}");
+        }
     }
 }
