@@ -66,7 +66,7 @@ impl Fills {
             Ok(Outcome::Told(news, done)) => filler.finish(Some(Arc::new(news)), Ok(done)),
             Ok(Outcome::Landing(put)) => {
                 let base = ask.key.base();
-                let origin = self.conf.origins.get(ask.origin).map(|origin| origin.label.clone()).unwrap_or_default();
+                let origin = self.label(ask.origin).to_owned();
                 let landing = Landing { put: *put, filler, base, path: ask.key.path, origin, began };
                 // The committer is gone only when the process stops: then the landing, dropped, fails its readers.
                 let _ = landings.send(landing).await;
@@ -195,11 +195,29 @@ impl Fills {
         });
         let staged = staged.await?;
         if let Some(pin) = pin {
-            compare(&ask.key.path, pin, &staged)?;
+            self.compare(ask, pin, &staged)?;
         }
         filler.progress(staged.len());
         filler.whole();
         Ok(Outcome::Landing(Box::new(Put { path: key, meta: storable.meta, staged })))
+    }
+
+    /// Nothing but what the lock names is stored or answered at a pinned path.
+    fn compare(&self, ask: &Ask, pin: &blake3::Hash, staged: &Staged) -> Result<(), FillError> {
+        let found = staged.hash();
+        if found == *pin {
+            return Ok(());
+        }
+        VERIFY_FAILURES.inc(VerifyKind::Pin);
+        let (path, pinned, found) = (ask.key.path.as_str(), pin.to_hex(), found.to_hex());
+        let (pinned, found, origin) = (pinned.as_str(), found.as_str(), self.label(ask.origin));
+        log::error!(event = "pin_mismatch", path, pinned, found, origin; "");
+        Err(FillError::Corrupt)
+    }
+
+    /// What the log calls an origin.
+    fn label(&self, origin: usize) -> &str {
+        self.conf.origins.get(origin).map_or("", |origin| &origin.label)
     }
 
     /// What the header says that the next miss can make use of.
@@ -267,18 +285,6 @@ pub(super) fn is_asked_for(status: StatusCode) -> bool {
 /// An answer to something else than what was asked.
 pub(super) fn unasked(status: StatusCode) -> FillError {
     FetchError::Unreachable(format!("it answered {} to a request for the whole", status.as_u16())).into()
-}
-
-/// Nothing but what the lock names is stored or answered at a pinned path.
-fn compare(path: &str, pin: &blake3::Hash, staged: &Staged) -> Result<(), FillError> {
-    let found = staged.hash();
-    if found == *pin {
-        return Ok(());
-    }
-    VERIFY_FAILURES.inc(VerifyKind::Pin);
-    let (pinned, found) = (pin.to_hex(), found.to_hex());
-    log::warn!(event = "pin_mismatch", path = path, pinned = pinned.as_str(), found = found.as_str(); "");
-    Err(FillError::Corrupt)
 }
 
 /// The end of a fill that brought no body.

@@ -1,6 +1,10 @@
 //! A pinned path: no byte before all are verified, and nothing else ever.
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
 use http::Method;
+use log::kv::{Error, Key, Value, VisitSource};
 use svc_edge::fill::FillsConf;
 use svc_edge::observe::metrics::{VERIFY_FAILURES, VerifyKind};
 use tokio::time::timeout;
@@ -56,4 +60,54 @@ async fn what_cannot_be_compared_with_its_pin_is_not_answered() {
     let bench = pinned(Answer::ok("the pinned bytes"));
     assert_eq!(bench.fills.pass(bench.ask("live/a"), Method::GET, None).await.err().unwrap().cause(), "unreachable");
     assert_eq!(bench.fetches(), 0, "nothing of it passes through");
+}
+
+/// Lines of level `error`, as the fields they have.
+struct Lines(Mutex<Vec<BTreeMap<String, String>>>);
+
+static LINES: Lines = Lines(Mutex::new(Vec::new()));
+
+struct Fields(BTreeMap<String, String>);
+
+impl<'kvs> VisitSource<'kvs> for Fields {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
+        self.0.insert(key.to_string(), value.to_string());
+        Ok(())
+    }
+}
+
+impl log::Log for Lines {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() == log::Level::Error
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let mut fields = Fields(BTreeMap::new());
+            record.key_values().visit(&mut fields).unwrap();
+            self.0.lock().unwrap().push(fields.0);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+#[tokio::test]
+async fn a_mismatch_is_an_error_in_the_log_with_the_path_both_hashes_and_the_origin() {
+    log::set_logger(&LINES).unwrap();
+    log::set_max_level(log::LevelFilter::Error);
+    let conf = FillsConf { lock: lock(&[("other/logged", b"pinned")]), ..conf() };
+    let bench = Bench::with(conf, &memory_store(), |_, _| Answer::ok("found"));
+    let mut reader = bench.join("other/logged").unwrap();
+    assert_eq!(timeout(SOON, reader.finished()).await.unwrap().unwrap_err().cause(), "corrupt");
+    let lines = LINES.0.lock().unwrap();
+    let line = lines.iter().find(|line| line.get("path").is_some_and(|path| path == "other/logged")).unwrap();
+    let expected = [
+        ("event", "pin_mismatch".to_owned()),
+        ("found", blake3::hash(b"found").to_string()),
+        ("origin", "other/".to_owned()),
+        ("path", "other/logged".to_owned()),
+        ("pinned", blake3::hash(b"pinned").to_string()),
+    ];
+    assert_eq!(line.iter().map(|(key, value)| (key.as_str(), value.clone())).collect::<Vec<_>>(), expected);
 }
