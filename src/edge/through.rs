@@ -20,6 +20,7 @@ use super::settings::Settings;
 use crate::fill::fetch::FetchError;
 use crate::fill::{FillError, FillKey};
 use crate::observe::metrics::Reason;
+use crate::origin;
 use crate::rules::cache_status::Forward;
 use crate::rules::{asset_key, caching, header as fields};
 
@@ -87,11 +88,8 @@ impl Through {
         match (self.fault.take(), error.etype()) {
             (Some(fault), _) => FillError::Fetch(fault).into(),
             (None, ErrorType::HTTPStatus(413)) => Refusal::close(Reason::BodyCap),
-            (None, ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::TLSHandshakeTimedout) => {
-                Refusal::origin_timeout()
-            }
-            // Its kind alone: what it says may quote the origin's answer, or its address.
-            (None, kind) => Refusal::told(Reason::Origin, format!("{kind:?}")),
+            // What Pingora says of it may quote the origin's answer, or its address.
+            (None, _) => FillError::Fetch(origin::fault_of(error)).into(),
         }
     }
 
