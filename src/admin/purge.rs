@@ -29,7 +29,7 @@ impl Purger {
         Self { token, cas, fills }
     }
 
-    /// Answer a request for the raw path behind [`OBJECTS`].
+    /// Answer a request for the raw path behind `/admin/objects/`.
     pub async fn answer(&self, headers: &HeaderMap, raw: &str) -> Response<Vec<u8>> {
         if !self.allowed(headers) {
             let mut refused = text(StatusCode::UNAUTHORIZED, "the token of edge.admin.token is needed\n");
