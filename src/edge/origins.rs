@@ -8,6 +8,7 @@ use pingora::http::RequestHeader;
 
 use super::lookup::Stores;
 use crate::fill::FillKey;
+use crate::rules::allow;
 use crate::rules::caching::{CachingConf, RequestDirectives};
 
 /// Hashes that paths are pinned to (`cas.lock`).
@@ -58,8 +59,9 @@ impl OriginTable {
 
     /// The place in the conf of the origin with the longest prefix of `path`, and its rules.
     pub fn of(&self, path: &str) -> Option<(usize, &Arc<OriginRules>)> {
-        let matching = self.origins.iter().enumerate().filter(|(_, origin)| path.starts_with(&*origin.prefix));
-        matching.max_by_key(|(_, origin)| origin.prefix.len())
+        let prefixes = self.origins.iter().map(|origin| origin.prefix.as_str());
+        let (place, _) = allow::longest_prefix(prefixes, path)?;
+        self.origins.get(place).map(|rules| (place, rules))
     }
 }
 
