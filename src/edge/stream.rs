@@ -1,7 +1,7 @@
 //! The answer to a request whose object is on its way: the header as soon as the origin's is there, then each byte as it is written, at
 //! this reader's pace. The first answer of a fill has no entity tag: there is no digest yet.
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::ops::Range;
 use std::pin::pin;
 use std::task::Poll;
@@ -228,7 +228,12 @@ async fn pump(settings: &Settings, session: &mut Session, ctx: &Ctx, mut source:
                 Poll::Pending => {
                     // Nothing is at hand: what was written must not wait in a buffer for what comes.
                     flush(session).await?;
-                    next.await
+                    tokio::select! {
+                        biased;
+                        next = &mut next => next,
+                        // Its place is for somebody who still reads.
+                        left = gone(session) => return Err(left),
+                    }
                 }
             }
         };
@@ -240,6 +245,21 @@ async fn pump(settings: &Settings, session: &mut Session, ctx: &Ctx, mut source:
             Ok(None) => return session.write_response_body(None, true).await,
             // The header is out: whoever has a part must not take it for the whole.
             Err(error) => return Err(body::broken(ctx, &error.into())),
+        }
+    }
+}
+
+/// Wait until the client closes its connection, or is found to be gone.
+async fn gone(session: &mut Session) -> Box<Error> {
+    if session.as_http1().is_none() {
+        return pending().await;
+    }
+    match session.as_downstream_mut().read_body_or_idle(true).await {
+        Err(error) if *error.etype() != ErrorType::ConnectError => error.into_down(),
+        // Bytes of a next request: it gets no answer on this connection, which ends with this one.
+        _ => {
+            session.set_keepalive(None);
+            pending().await
         }
     }
 }

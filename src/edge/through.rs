@@ -110,7 +110,10 @@ impl Through {
         let rest = self.path.strip_prefix(&*self.rules.prefix).unwrap_or(&self.path);
         let dressed = live.origins.dress(self.origin, self.url, rest, self.query.as_deref(), request);
         dressed.map_err(|fault| self.failed(fault))?;
-        if let Some(credentials) = &self.credentials {
+        // Those that the conf has for its origin are the origin's own, and win.
+        if let Some(credentials) = &self.credentials
+            && !request.headers.contains_key(header::AUTHORIZATION)
+        {
             request.insert_header(header::AUTHORIZATION, credentials.clone())?;
         }
         let authority = request.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();

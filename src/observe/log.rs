@@ -131,8 +131,8 @@ impl log::Log for Logger {
     }
 
     fn log(&self, record: &Record) {
-        // At TRACE, Pingora prints whole requests to origins, secrets and all.
-        if record.level() == Level::Trace && record.target().starts_with("pingora") {
+        // Below INFO, Pingora prints whole requests to origins, credentials, queries and all.
+        if record.level() >= Level::Debug && record.target().starts_with("pingora") {
             return;
         }
         let message = record.args().to_string();

@@ -202,3 +202,29 @@ fn head_of_what_is_not_stored_asks_by_head_and_tells_the_length() {
     let methods: Vec<_> = origin.requests("/s/a").iter().map(|request| request.method.clone()).collect();
     assert_eq!(methods, ["GET", "HEAD"]);
 }
+
+#[test]
+fn credentials_of_the_conf_win_over_those_of_a_client() {
+    let origin = Origin::start();
+    origin.fallback(|_| text("hello"));
+    let options = ", pass: true, headers: {Authorization: Basic of-the-conf}";
+    let server = live_with(&origin, options, FILL).start();
+    get(&server, "a", &[("Authorization", "Bearer of-a-client")]);
+    assert_eq!(origin.requests("/s/a")[0].list("authorization"), ["Basic of-the-conf"]);
+}
+
+#[test]
+fn a_client_that_leaves_while_the_origin_is_silent_is_missed_at_once() {
+    let (origin, gate) = (Origin::start(), svc_edge_origin::Gate::new());
+    origin.route("/s/a", Script::fresh(60).pattern(1000).wait(&gate).pattern(1000));
+    origin.route("/s/b", Script::status(200).cache_control("no-store").pattern(1000).wait(&gate).pattern(1000));
+    let server = live_with(&origin, "", &format!("{FILL}, read_timeout: 60s")).start();
+    for name in ["a", "b"] {
+        let mut reader = server.client();
+        reader.ask("GET", &asset(name), &[]);
+        reader.head().unwrap();
+    }
+    server.eventually("missed", || server.metric("edge_inflight") == 0.0);
+    gate.open();
+    assert_eq!(await_stored(&server, "a").body.len(), 2000);
+}
