@@ -16,6 +16,7 @@ use crate::rules::cache_status::{CacheStatus, Forward};
 use crate::rules::caching::{self, Freshness, RequestDirectives, Serve, StoredAnswer};
 use crate::rules::date;
 use crate::rules::encoding::Coding;
+use crate::rules::header::elements;
 use crate::store::Object;
 use crate::store::cas::ObjectInfo;
 
@@ -144,10 +145,8 @@ pub fn fields(settings: &Settings, header: &mut ResponseHeader, from: &HeaderMap
 }
 
 fn names_accept_encoding(headers: &HeaderMap) -> bool {
-    let lists = headers.get_all(header::VARY);
-    lists.iter().any(|list| {
-        list.as_bytes().split(|b| *b == b',').any(|name| name.trim_ascii().eq_ignore_ascii_case(b"accept-encoding"))
-    })
+    let names = headers.get_all(header::VARY).iter().flat_map(|line| elements(line.as_bytes()));
+    names.into_iter().any(|name| name.eq_ignore_ascii_case(b"accept-encoding"))
 }
 
 /// How an answer was come by: what `Cache-Status` says of it.

@@ -198,10 +198,9 @@ fn must_decode(request: &HeaderMap, head: &FillHead) -> bool {
     recodable && encoding::choose(request, coding) == Choice::Decode
 }
 
-/// The coding that an origin's answer is in; fills of codings that we can't read are never stored.
+/// The coding that an origin's answer can be decoded from. One that we can't read is passed on as it is, and never stored.
 pub fn coding_of(headers: &HeaderMap) -> Coding {
-    let coding = headers.get(header::CONTENT_ENCODING);
-    coding.and_then(|coding| Coding::from_token(coding.as_bytes().trim_ascii())).unwrap_or(Coding::Identity)
+    encoding::of(headers).unwrap_or(Coding::Identity)
 }
 
 impl From<FillError> for Refusal {

@@ -41,7 +41,7 @@ use pingora::{Error, ErrorType, Result};
 use crate::fill::{FillHead, PassBody, Reader};
 use crate::observe::metrics::{Method, Reason};
 use crate::observe::readiness::{Condition, READINESS};
-use crate::rules::via;
+use crate::rules::{header as fields, via};
 
 pub use live::Live;
 pub use lookup::Stores;
@@ -132,13 +132,14 @@ impl Edge {
                 return Ok(Outcome::Hit(hit, How::default()));
             }
         };
+        let (place, rules) = self.stores.origins.rules(&path);
         let wish = Wish {
             settings: &self.settings,
             stores: &self.stores,
             request: asked.request,
             path: &path,
-            rules: self.stores.rules_of(&path),
-            live: self.live.as_ref().zip(self.stores.origins.of(&path).map(|(place, _)| place)),
+            rules,
+            live: self.live.as_ref().zip(place),
             method: ctx.method,
             corr_id: ctx.corr_id_bytes(),
         };
@@ -181,8 +182,7 @@ impl Edge {
         if via::loops(&request.headers, &self.settings.name) {
             return Err(Refusal::close(Reason::Loop));
         }
-        let codings = request.headers.get_all(header::TRANSFER_ENCODING);
-        if codings.iter().next().is_some() && !through::is_chunked(codings) {
+        if request.headers.contains_key(header::TRANSFER_ENCODING) && !fields::is_chunked(&request.headers) {
             // Pingora takes such a body apart and would send it on as another one.
             return Err(Refusal::close(Reason::BadRequest));
         }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use http::HeaderMap;
 use pingora::http::RequestHeader;
 
-use super::lookup::Stores;
 use crate::fill::FillKey;
 use crate::rules::allow;
 use crate::rules::caching::{CachingConf, RequestDirectives};
@@ -34,7 +33,7 @@ pub struct OriginRules {
 impl OriginRules {
     /// What the client's request says about caching, where that counts.
     pub fn directives(&self, request: &HeaderMap) -> RequestDirectives {
-        if self.ignore_client_cache_control { RequestDirectives::default() } else { RequestDirectives::of(request) }
+        if self.ignore_client_cache_control { RequestDirectives::none() } else { RequestDirectives::of(request) }
     }
 
     /// The key of `path` for a request: with its query where the origin keeps it.
@@ -63,12 +62,10 @@ impl OriginTable {
         let (place, _) = allow::longest_prefix(prefixes, path)?;
         self.origins.get(place).map(|rules| (place, rules))
     }
-}
 
-impl Stores {
-    /// The rules of a path: those of its origin.
-    pub fn rules_of(&self, path: &str) -> &Arc<OriginRules> {
-        self.origins.of(path).map_or(&self.origins.none, |(_, rules)| rules)
+    /// The rules of any path: those of its origin, whose place is told, or of none.
+    pub fn rules(&self, path: &str) -> (Option<usize>, &Arc<OriginRules>) {
+        self.of(path).map_or((None, &self.none), |(place, rules)| (Some(place), rules))
     }
 }
 

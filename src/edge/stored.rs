@@ -35,14 +35,15 @@ impl Stores {
         request: &RequestHeader,
     ) -> Result<Option<Arc<Ready>>, Refusal> {
         // The canonical path, so that a plain request finds it without a look at the rest.
-        let hot_key = format!("{ASSETS}{}", key.base());
+        let base = key.base();
+        let hot_key = format!("{ASSETS}{base}");
         let answers = |ready: &Arc<Ready>| ready.holds() && ready.filled.as_ref().is_none_or(|f| f.matches(request));
         if let Some(ready) = self.hot.get(&hot_key).filter(answers) {
             return Ok(Some(ready));
         }
         // Taken before the index is read: if the path changes meanwhile, what we hold is asked for again.
         let stamp = self.cas.stamp(&key.path);
-        let (cas, base) = (self.cas.clone(), key.base());
+        let cas = self.cas.clone();
         let rows = off_worker(settings, move || cas.candidates(&base)).await?;
         let Some(chosen) = choose(rows, &request.headers) else { return Ok(None) };
         if self.lock.as_ref().and_then(|lock| lock.get(&key.path)).is_some_and(|pin| *pin != chosen.info.hash) {
@@ -50,7 +51,8 @@ impl Stores {
             return if imported { Err(Refusal::new(Reason::Corrupt)) } else { Ok(None) };
         }
         let row_key = format!("{ASSETS}{}", chosen.info.path);
-        if let Some(ready) = self.hot.get(&row_key).filter(answers) {
+        let varied = row_key != hot_key;
+        if varied && let Some(ready) = self.hot.get(&row_key).filter(answers) {
             self.hot.insert(&hot_key, ready.clone(), ready.weight());
             return Ok(Some(ready));
         }
@@ -60,7 +62,9 @@ impl Stores {
         match joined {
             // Somebody else's look-up may have opened another generation of the row, for another request.
             Ok(ready) if answers(&ready) => {
-                self.hot.insert(&hot_key, ready.clone(), ready.weight());
+                if varied {
+                    self.hot.insert(&hot_key, ready.clone(), ready.weight());
+                }
                 Ok(Some(ready))
             }
             Ok(_) => Ok(None),
@@ -92,7 +96,7 @@ impl Stores {
         let ready = match chosen.answer {
             None => Ready::object(settings, object, source, presentation),
             Some(answer) => {
-                let rules = self.rules_of(&key.path).clone();
+                let rules = self.origins.rules(&key.path).1.clone();
                 let freshness = Freshness::of(&answer, &rules.caching);
                 let no_transform = caching::no_transform(&answer.headers);
                 let filled = Filled { info: chosen.info, answer: Arc::new(answer), freshness, no_transform, rules };

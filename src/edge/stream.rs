@@ -9,11 +9,10 @@ use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, StatusCode, Version, header};
-use pingora::http::ResponseHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::HttpTask;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
-
 use tokio::sync::Semaphore;
 
 use super::blocking::off_worker;
@@ -48,7 +47,7 @@ pub async fn moving(
     head: &FillHead,
     how: &How,
 ) -> Result<()> {
-    let (mut header, selected) = match prepare(settings, session, ctx, head, how) {
+    let (header, selected) = match prepare(settings, session, ctx, head, how) {
         Ok(prepared) => prepared,
         Err(refusal) => return fail::refuse(settings, session, ctx, refusal).await,
     };
@@ -59,16 +58,8 @@ pub async fn moving(
         }
         reader.seek(range.clone());
     }
-    ctx.status = header.status.as_u16();
-    let nothing = matches!(selected, Selected::Nothing);
-    if !nothing {
-        frame(session, &mut header)?;
-    }
-    session.write_response_header(header, nothing).await?;
-    if nothing {
-        return session.write_response_body(None, true).await;
-    }
-    pump(settings, session, ctx, reader).await
+    let source = if matches!(selected, Selected::Nothing) { None } else { Some(reader) };
+    send(settings, session, ctx, header, source).await
 }
 
 fn prepare(
@@ -81,27 +72,22 @@ fn prepare(
     let request = session.req_header();
     let modified = head.headers.get(header::LAST_MODIFIED).and_then(date::parse);
     let validators = Validators { etag: None, last_modified: modified, origin_date: None };
-    let (mut selected, status) = (Selected::All, head.status);
-    if status == StatusCode::OK {
-        match precondition::evaluate(&request.headers, true, &validators) {
-            // On a miss there is no tag yet that the client could have had: it gets the whole.
-            Verdict::Proceed | Verdict::NotModified => {}
-            Verdict::Failed => return Err(Refusal::new(Reason::Precondition)),
-        }
+    // On a miss there is no tag yet that the client could have had: what is not modified is sent all the same.
+    if head.status == StatusCode::OK && precondition::evaluate(&request.headers, true, &validators) == Verdict::Failed {
+        return Err(Refusal::new(Reason::Precondition));
     }
-    let mut header = header_of(settings, request, ctx, head, how, status)?;
-    if matches!(selected, Selected::All) {
-        if status == StatusCode::OK {
-            header.insert_header(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"))?;
-        }
-        if let (Method::Get, StatusCode::OK, Some(length)) = (ctx.method, status, head.length) {
-            selected = select(settings, request, length, &mut header)?;
-        }
-        if let (Selected::All, Some(length)) = (&selected, head.length)
-            && status != StatusCode::NO_CONTENT
-        {
-            header.insert_header(header::CONTENT_LENGTH, HeaderValue::from(length))?;
-        }
+    let mut header = header_of(settings, request, ctx, head, how)?;
+    if head.status == StatusCode::OK {
+        header.insert_header(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"))?;
+    }
+    let mut selected = Selected::All;
+    if let (Method::Get, StatusCode::OK, Some(length)) = (ctx.method, head.status, head.length) {
+        selected = select(settings, request, length, &mut header)?;
+    }
+    if let (Selected::All, Some(length)) = (&selected, head.length)
+        && head.status != StatusCode::NO_CONTENT
+    {
+        header.insert_header(header::CONTENT_LENGTH, HeaderValue::from(length))?;
     }
     if ctx.method == Method::Head {
         selected = Selected::Nothing;
@@ -112,7 +98,7 @@ fn prepare(
 /// The one range that is answered while the object moves; several wait for its end, and never come here.
 fn select(
     settings: &Settings,
-    request: &pingora::http::RequestHeader,
+    request: &RequestHeader,
     length: u64,
     header: &mut ResponseHeader,
 ) -> Result<Selected, Refusal> {
@@ -161,7 +147,7 @@ pub async fn passing(
     if coding != Coding::Identity && whole && !accepts() && !caching::no_transform(&head.headers) {
         return collected(settings, session, ctx, head, body, how, coding).await;
     }
-    let mut header = match header_of(settings, session.req_header(), ctx, head, how, head.status) {
+    let mut header = match header_of(settings, session.req_header(), ctx, head, how) {
         Ok(header) => header,
         Err(refusal) => return fail::refuse(settings, session, ctx, refusal).await,
     };
@@ -169,7 +155,6 @@ pub async fn passing(
     for tag in head.headers.get_all(header::ETAG) {
         header.append_header(header::ETAG, tag.clone())?;
     }
-    ctx.status = header.status.as_u16();
     let bodiless = matches!(header.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     // The answer to a HEAD has no body, and the length of the one that a GET would have.
     let length = match ctx.method {
@@ -179,15 +164,8 @@ pub async fn passing(
     if let (false, Some(length)) = (bodiless, length) {
         header.insert_header(header::CONTENT_LENGTH, length)?;
     }
-    let nothing = bodiless || ctx.method == Method::Head;
-    if !nothing {
-        frame(session, &mut header)?;
-    }
-    session.write_response_header(header, nothing).await?;
-    if nothing {
-        return session.write_response_body(None, true).await;
-    }
-    pump(settings, session, ctx, body).await
+    let source = if bodiless || ctx.method == Method::Head { None } else { Some(body) };
+    send(settings, session, ctx, header, source).await
 }
 
 /// Where the bytes of an answer come from as they arrive.
@@ -215,6 +193,24 @@ impl Source for PassBody {
     }
 
     fn recycle(&mut self, _chunk: Bytes) {}
+}
+
+/// Send a header, and what comes of its body where it has one.
+async fn send(
+    settings: &Settings,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    mut header: Box<ResponseHeader>,
+    source: Option<impl Source>,
+) -> Result<()> {
+    ctx.status = header.status.as_u16();
+    let Some(source) = source else {
+        session.write_response_header(header, true).await?;
+        return session.write_response_body(None, true).await;
+    };
+    frame(session, &mut header)?;
+    session.write_response_header(header, false).await?;
+    pump(settings, session, ctx, source).await
 }
 
 /// Send what comes, as it comes.
@@ -304,7 +300,7 @@ async fn collected(
         let coded = coded.map_err(|_| Refusal::origin_timeout())??;
         let caps = settings.decode;
         let plain = off_worker(settings, move || decode::decode(coding, &coded, caps)).await?;
-        let mut header = header_of(settings, session.req_header(), ctx, head, how, head.status)?;
+        let mut header = header_of(settings, session.req_header(), ctx, head, how)?;
         if coding != Coding::Identity {
             header.remove_header(&header::CONTENT_ENCODING);
         }
@@ -336,14 +332,13 @@ async fn collect(mut body: PassBody, bound: u64) -> Result<BytesMut, Refusal> {
 /// The origin's fields, under ours.
 fn header_of(
     settings: &Settings,
-    request: &pingora::http::RequestHeader,
+    request: &RequestHeader,
     ctx: &Ctx,
     head: &FillHead,
     how: &How,
-    status: StatusCode,
 ) -> Result<Box<ResponseHeader>, Refusal> {
     let coding = coding_of(&head.headers);
-    let mut header = ResponseHeader::build_no_case(status, Some(head.headers.len() + 16))?;
+    let mut header = ResponseHeader::build_no_case(head.status, Some(head.headers.len() + 16))?;
     filled::fields(settings, &mut header, &head.headers, coding != Coding::Identity)?;
     for value in head.headers.get_all(header::CONTENT_ENCODING) {
         header.append_header(header::CONTENT_ENCODING, value.clone())?;

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::GetAll;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpPeer;
@@ -46,16 +45,6 @@ pub struct Through {
     /// 1xx answers so far.
     interim: u32,
     _place: OwnedSemaphorePermit,
-}
-
-/// 1xx answers that are passed on before the final one.
-const MAX_INTERIM: u32 = 16;
-
-/// Whether a message is framed by chunks and by nothing else.
-pub fn is_chunked(codings: GetAll<'_, HeaderValue>) -> bool {
-    let mut codings = codings.iter();
-    let only = codings.next().is_some_and(|coding| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"));
-    only && codings.next().is_none()
 }
 
 impl Through {
@@ -154,17 +143,17 @@ impl Through {
         if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
             self.interim += 1;
             return match self.interim {
-                ..=MAX_INTERIM => Ok(()),
+                ..=origin::MAX_INTERIM => Ok(()),
                 _ => Error::e_explain(ErrorType::InvalidHTTPHeader, "too many interim answers"),
             };
         }
         if caching::invalidates(&self.method, response.status.as_u16()) {
             self.invalidate(live, &response.headers).await;
         }
-        let from = fields::end_to_end(&response.headers);
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             return Error::e_explain(ErrorType::InvalidHTTPHeader, "an upgrade that nobody asked for");
         }
+        let from = fields::end_to_end(&response.headers);
         let mut header = ResponseHeader::build_no_case(response.status, Some(from.len() + 16))?;
         filled::fields(settings, &mut header, &from, false)?;
         // What the edge writes itself of objects that it has, it takes from the origin here.
@@ -174,9 +163,8 @@ impl Through {
                 header.append_header(name.clone(), value.clone())?;
             }
         }
-        let codings = response.headers.get_all(header::TRANSFER_ENCODING);
-        if codings.iter().next().is_some() {
-            if !is_chunked(codings) {
+        if response.headers.contains_key(header::TRANSFER_ENCODING) {
+            if !fields::is_chunked(&response.headers) {
                 return Error::e_explain(ErrorType::InvalidHTTPHeader, "a transfer coding other than chunked");
             }
             // RFC 9112 §6.1: not for a client of HTTP/1.0, whose answer ends with its connection.

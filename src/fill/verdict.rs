@@ -2,14 +2,14 @@
 
 use std::borrow::Cow;
 
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LAST_MODIFIED};
+use http::header::{CONTENT_TYPE, LAST_MODIFIED};
 use http::{HeaderMap, Method, StatusCode};
 
 use super::fetch::Head;
 use super::key::FillKey;
 use super::{Ask, Fills, OriginRules, Stale};
 use crate::rules::caching::{self, Exchange, Freshened, Freshness, RequestDirectives, StoredAnswer, Why};
-use crate::rules::encoding::Coding;
+use crate::rules::encoding::{self, Coding};
 use crate::rules::{asset_key, date, media_type};
 use crate::store::cas::Meta;
 
@@ -79,7 +79,7 @@ impl Fills {
         if is_about_the_request(head.status) {
             return Err(OF_THIS_REQUEST);
         }
-        let coding = coding(&head.headers).ok_or("coding")?;
+        let coding = encoding::of(&head.headers).ok_or("coding")?;
         if asset_key::check(&ask.key.path).is_err()
             || ask.key.query.as_ref().is_some_and(|query| query.len() > MAX_QUERY)
         {
@@ -132,16 +132,6 @@ fn lasts(head: &Head, why: &str) -> bool {
     let failed = head.status.is_server_error() || head.status == StatusCode::TOO_MANY_REQUESTS;
     let own = [Why::RequestNoStore.as_str(), Why::Authorization.as_str(), OF_THIS_REQUEST].contains(&why);
     !failed && !own
-}
-
-/// The coding of a body; `None` where it is one that we can't read, or several.
-fn coding(headers: &HeaderMap) -> Option<Coding> {
-    let mut lines = headers.get_all(CONTENT_ENCODING).iter();
-    match (lines.next(), lines.next()) {
-        (None, _) => Some(Coding::Identity),
-        (Some(line), None) => Coding::from_token(line.as_bytes().trim_ascii()),
-        _ => None,
-    }
 }
 
 fn meta(headers: &HeaderMap, coding: Coding, extra: Vec<u8>) -> Meta {

@@ -32,6 +32,7 @@ use pingora::upstreams::peer::HttpPeer;
 
 pub use self::conf::{CircuitConf, Host, OriginConf, OriginUrl, OriginsConf, RetryConf, Timeouts};
 use self::dns::Dns;
+pub use self::proxy::MAX_INTERIM;
 use self::request::Dress;
 use self::state::State;
 pub use self::verdict::fault_of;

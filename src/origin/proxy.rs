@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{self, HeaderMap};
+use http::header;
 use http::{Method, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -16,9 +16,10 @@ use tokio::sync::oneshot;
 
 use super::verdict::{Fault, Verdict};
 use crate::fill::fetch::{Head, Tap};
+use crate::rules::header::is_chunked;
 
 /// Interim answers (RFC 9110 §15.2) that are swallowed before a final one must come.
-const MAX_INTERIM: u32 = 16;
+pub const MAX_INTERIM: u32 = 16;
 
 /// The `ProxyHttp` of requests to origins. Everything about a request is in its [`Exchange`].
 pub(super) struct Origin;
@@ -204,13 +205,6 @@ fn framing(method: &Method, response: &ResponseHeader) -> Result<(Option<u64>, b
     let value = response.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let length = value.and_then(|value| value.split(',').next()?.trim().parse().ok());
     Ok((length, length.is_some()))
-}
-
-/// Whether the only transfer coding is chunked.
-fn is_chunked(headers: &HeaderMap) -> bool {
-    let mut values = headers.get_all(header::TRANSFER_ENCODING).into_iter();
-    let only = values.next().is_some_and(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"));
-    only && values.next().is_none()
 }
 
 fn exchange(ctx: &mut Option<Exchange>) -> Result<&mut Exchange> {

@@ -14,7 +14,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use std::fmt;
 
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, utf8_percent_encode};
 
 pub use address::refused_address;
 
@@ -176,27 +176,7 @@ pub fn longest_prefix<'p, 'k>(prefixes: impl IntoIterator<Item = &'p str>, key: 
 }
 
 /// What a query leaves alone: `pchar`, `/` and `?` (RFC 3986 §3.4), and the percent sign, as it comes encoded already.
-const QUERY: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b'!')
-    .remove(b'$')
-    .remove(b'&')
-    .remove(b'\'')
-    .remove(b'(')
-    .remove(b')')
-    .remove(b'*')
-    .remove(b'+')
-    .remove(b',')
-    .remove(b';')
-    .remove(b'=')
-    .remove(b':')
-    .remove(b'@')
-    .remove(b'/')
-    .remove(b'?')
-    .remove(b'%');
+const QUERY: &AsciiSet = &asset_key::PATH.remove(b'?').remove(b'%');
 
 fn default_port(https: bool) -> u16 {
     if https { 443 } else { 80 }

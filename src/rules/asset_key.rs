@@ -88,7 +88,7 @@ pub fn check(key: &str) -> Result<(), KeyError> {
 }
 
 /// What `encode` leaves alone: `pchar` of RFC 3986 §3.3 and the slash.
-const PATH: &AsciiSet = &NON_ALPHANUMERIC
+pub(super) const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')

@@ -1,7 +1,7 @@
 //! Content codings (RFC 9110 §8.4.1, §12.5.3): what is stored, what a client accepts.
 
 use http::HeaderMap;
-use http::header::ACCEPT_ENCODING;
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
 
 /// A content coding that bytes can be stored in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,6 +36,16 @@ impl Coding {
         [Self::Identity, Self::Gzip, Self::Brotli, Self::Zstd]
             .into_iter()
             .find(|coding| token.eq_ignore_ascii_case(coding.token().as_bytes()))
+    }
+}
+
+/// The coding of a message's content: `None` where it is one that we can't read, or several (RFC 9110 §8.4).
+pub fn of(headers: &HeaderMap) -> Option<Coding> {
+    let mut lines = headers.get_all(CONTENT_ENCODING).iter();
+    match (lines.next(), lines.next()) {
+        (None, _) => Some(Coding::Identity),
+        (Some(line), None) => Coding::from_token(line.as_bytes().trim_ascii()),
+        _ => None,
     }
 }
 

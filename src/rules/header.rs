@@ -63,6 +63,13 @@ pub fn nominated(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> + '_ {
         .filter_map(|option| HeaderName::from_bytes(option).ok())
 }
 
+/// Whether a message says how it is transferred, and its only transfer coding is chunked (RFC 9112 §7).
+pub fn is_chunked(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let only = lines.next().is_some_and(|line| line.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"));
+    only && lines.next().is_none()
+}
+
 /// The elements of a list (RFC 9110 §5.6.1) in one line: split at commas outside quoted strings, white space around
 /// them cut off. Empty elements are among them; a string that does not end takes the rest of the line.
 pub fn elements(line: &[u8]) -> impl Iterator<Item = &[u8]> {
