@@ -34,7 +34,8 @@ impl ServeHttp for Admin {
         if let (Some(purger), Some(object)) = (&self.purger, path.strip_prefix(purge::OBJECTS))
             && matches!(request.method.as_str(), "PURGE" | "DELETE")
         {
-            return purger.answer(&request.headers, object).await;
+            let peer = session.client_addr().and_then(|peer| peer.as_inet().copied());
+            return purger.answer(&request.headers, object, peer).await;
         }
         if request.method != Method::GET && !head {
             // What may follow as a body is not for us.

@@ -1,6 +1,7 @@
 //! `PURGE` and `DELETE` of `/admin/objects/{path}`: one object with all its variants, or everything below a prefix, which ends in `/`. Only with the
 //! token of the conf.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
@@ -30,7 +31,8 @@ impl Purger {
     }
 
     /// Answer a request for the raw path behind `/admin/objects/`.
-    pub async fn answer(&self, headers: &HeaderMap, raw: &str) -> Response<Vec<u8>> {
+    /// `peer` is who asks, for the log.
+    pub async fn answer(&self, headers: &HeaderMap, raw: &str, peer: Option<SocketAddr>) -> Response<Vec<u8>> {
         if !self.allowed(headers) {
             let mut refused = text(StatusCode::UNAUTHORIZED, "the token of edge.admin.token is needed\n");
             refused.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -48,7 +50,8 @@ impl Purger {
         let (cas, purged) = (self.cas.clone(), what.clone());
         match tokio::task::spawn_blocking(move || purge(&cas, &purged)).await {
             Ok(Ok(removed)) => {
-                publish(Event::Purged { what, objects: removed.objects, bytes: removed.bytes });
+                let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
+                publish(Event::Purged { peer, what, objects: removed.objects, bytes: removed.bytes });
                 let body = serde_json::json!({
                     "objects": removed.objects, "blobs": removed.blobs, "bytes": removed.bytes
                 });

@@ -13,7 +13,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
-use tokio::sync::broadcast;
 
 use crate::observe::metrics::{Component, SERVICE_RESTARTS};
 use crate::observe::readiness::{Condition, READINESS};
@@ -33,7 +32,7 @@ pub struct Housekeeping {
     /// The addresses that will accept connections.
     pub listeners: Vec<SocketAddr>,
     /// What happens, from before the stores were opened; taken by the thread that tells the log.
-    pub events: Mutex<Option<broadcast::Receiver<bus::Event>>>,
+    pub events: Mutex<Option<bus::Listener>>,
     /// Told on standard output once the listeners accept.
     pub banner: String,
     /// Set by SIGHUP: look at once.

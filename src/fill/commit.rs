@@ -84,13 +84,12 @@ fn end(cas: &Cas, mut landed: Landed, stored: Stored) {
             log::error!(event = "invalidation_failed", path = landed.path.as_str(), cause = error.to_string().as_str(); "");
         }
     }
-    let elapsed = landed.began.elapsed();
-    FILL_LATENCY.observe(Whole::All, elapsed);
+    FILL_LATENCY.observe(Whole::All, landed.began.elapsed());
     publish(Event::FillFinished {
         path: landed.path,
         hash: landed.done.hash.to_hex().to_string(),
         bytes: landed.done.len,
-        ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+        ms: millis(landed.began),
         origin: landed.origin,
     });
     landed.filler.finish(None, Ok(landed.done));
@@ -99,6 +98,12 @@ fn end(cas: &Cas, mut landed: Landed, stored: Stored) {
 /// Its readers have all of it; the store has nothing.
 fn fail(landed: Landed, error: &StoreError) {
     let error = FillError::Disk(error.to_string());
-    publish(Event::FillFailed { path: landed.path, cause: error.cause(), detail: error.to_string() });
-    landed.filler.finish(None, Err(error));
+    let Landed { filler, path, origin, began, .. } = landed;
+    publish(Event::FillFailed { path, ms: millis(began), origin, cause: error.cause(), detail: error.to_string() });
+    filler.finish(None, Err(error));
+}
+
+/// Whole milliseconds since then.
+pub(super) fn millis(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

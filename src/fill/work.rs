@@ -6,7 +6,7 @@ use std::time::Instant;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use tokio::sync::mpsc::Sender;
 
-use super::commit::Landing;
+use super::commit::{Landing, millis};
 use super::error::FillError;
 use super::fetch::{FetchError, Head, Incoming, Tap};
 use super::pump::{Flow, HashTap, Stopped, pump};
@@ -72,16 +72,22 @@ impl Fills {
                 let _ = landings.send(landing).await;
             }
             Err(Stopped::Abandoned) => {
-                publish(Event::FillFailed { path: ask.key.path, cause: "abandoned", detail: String::new() });
+                self.failed(ask, began, "abandoned", String::new());
             }
             Err(Stopped::Failed(error)) => {
                 if matches!(error, FillError::TooLarge) {
                     self.memory.keep(&ask.key.base(), Remembered::Uncacheable, Instant::now());
                 }
-                publish(Event::FillFailed { path: ask.key.path, cause: error.cause(), detail: error.to_string() });
+                self.failed(ask, began, error.cause(), error.to_string());
                 filler.finish(None, Err(error));
             }
         }
+    }
+
+    /// Tell that a fill stored nothing, though it was to.
+    fn failed(&self, ask: Ask, began: Instant, cause: &'static str, detail: String) {
+        let origin = self.label(ask.origin).to_owned();
+        publish(Event::FillFailed { path: ask.key.path, ms: millis(began), origin, cause, detail });
     }
 
     async fn fill(&self, job: &Job) -> Result<Outcome, Stopped> {

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod bus;
+pub mod event;
 pub mod faults;
 pub mod log;
 pub mod metrics;

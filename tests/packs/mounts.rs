@@ -70,7 +70,7 @@ pub fn rest(mounts: &Mounts) {
     }
 }
 
-fn lost_events(events: &mut tokio::sync::broadcast::Receiver<Event>, name: &str) -> usize {
+fn lost_events(events: &mut bus::Listener, name: &str) -> usize {
     let mut lost = 0;
     while let Ok(event) = events.try_recv() {
         lost += usize::from(matches!(event, Event::PackLost { pack, .. } if pack == name));
