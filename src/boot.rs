@@ -8,7 +8,7 @@ use std::io::Write as _;
 use std::net::TcpListener;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use pingora::apps::http_app::HttpServer;
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
@@ -53,6 +53,9 @@ pub fn serve(conf: Conf) -> ExitCode {
 }
 
 fn start(mut conf: Conf) -> Result<(), String> {
+    if conf.edge.bind.iter().any(|bind| !bind.tls.is_empty() || bind.h2c || bind.proxy_protocol) {
+        return Err("edge.bind: `tls`, `h2c` and `proxy_protocol` are read and checked, and not served yet".into());
+    }
     start_log(&conf)?;
     raise_descriptor_limit();
     shutdown::keep_alive_on_hangup().map_err(|error| format!("signal handlers: {error}"))?;
@@ -64,7 +67,7 @@ fn start(mut conf: Conf) -> Result<(), String> {
     let mut server = Server::new_with_opt_and_conf(None, pingora_conf(&conf.server, conf.edge.mode));
     server.bootstrap();
 
-    let bound = *conf.edge.bind.first().ok_or("edge.bind is empty")?;
+    let bound = conf.edge.bind.first().ok_or("edge.bind is empty")?.addr;
     let settings = Settings::new(&conf.edge, bound).map_err(|error| format!("edge.http: {error}"))?;
     let lock = conf.edge.pins.as_ref().map(live::lock);
     let table = Arc::new(live::table(&conf));
@@ -73,9 +76,9 @@ fn start(mut conf: Conf) -> Result<(), String> {
     let fills = live.as_ref().map(|live| live.fills.clone());
     let edge = Edge::new(settings, stores, live);
     let mut edge = ProxyServiceBuilder::new(&server.configuration, edge).name("edge").build();
-    for address in &conf.edge.bind {
+    for bind in &conf.edge.bind {
         let buffers = L4BufferSettings::new(READ_BUFFER, WRITE_BUFFER);
-        edge.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(buffers));
+        edge.add_listener(ListenerConfig::tcp(bind.addr.to_string()).l4_buffer(buffers));
     }
     server.add_service(edge);
     if let Some(address) = conf.edge.metrics {
@@ -100,7 +103,7 @@ fn start(mut conf: Conf) -> Result<(), String> {
     }
 
     let hurry = Arc::new(Hurry::default());
-    let listeners = conf.edge.bind.iter().copied().chain(conf.edge.metrics).collect();
+    let listeners = conf.edge.bind.iter().map(|bind| bind.addr).chain(conf.edge.metrics).collect();
     let housekeeping =
         Housekeeping { mounts, cas, listeners, events, banner, hurry: hurry.clone(), stopping: Arc::default() };
     server.add_service(GenBackgroundService::new("housekeeping".into(), Arc::new(housekeeping)));
@@ -137,7 +140,7 @@ fn raise_descriptor_limit() {
 /// A port of 0 becomes the one that the system chose.
 fn claim_ports(conf: &mut Conf) -> Result<(), String> {
     let mut claimed = Vec::new();
-    for address in conf.edge.bind.iter_mut().chain(conf.edge.metrics.as_mut()) {
+    for address in conf.edge.bind.iter_mut().map(|bind| &mut bind.addr).chain(conf.edge.metrics.as_mut()) {
         let listener = TcpListener::bind(*address).map_err(|error| format!("cannot listen on {address}: {error}"))?;
         *address = listener.local_addr().map_err(|error| format!("cannot listen on {address}: {error}"))?;
         // Held until all are bound, or two ports of 0 could be the same.
@@ -179,7 +182,8 @@ fn banner(conf: &Conf, mounts: &Mounts) -> String {
     use std::fmt::Write as _;
     let mut text = String::new();
     // Writing to a String cannot fail.
-    let base = conf.edge.bind.first().map(|address| format!("http://{address}/edge/assets")).unwrap_or_default();
+    let base =
+        conf.edge.bind.first().map(|bind| format!("{}://{}/edge/assets", bind.scheme(), bind.addr)).unwrap_or_default();
     let mode = if conf.edge.mode == Mode::Live { "live" } else { "offline" };
     let _ = writeln!(text, "svc-edge {VERSION} serves {base}/ ({mode})");
     for pack in &conf.edge.packs {
@@ -196,7 +200,7 @@ fn banner(conf: &Conf, mounts: &Mounts) -> String {
     if let Some(address) = conf.edge.metrics {
         let _ = writeln!(text, "  metrics           http://{address}/metrics");
     }
-    for warning in conf.edge.warnings() {
+    for warning in conf.edge.warnings().into_iter().chain(conf.edge.certificate_warnings(SystemTime::now())) {
         let _ = writeln!(text, "  warning: {warning}");
     }
     text

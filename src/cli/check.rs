@@ -6,6 +6,7 @@ use std::io::{ErrorKind, Write as _, stderr};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use rustix::fs::{Access, access};
 use rustix::process::geteuid;
@@ -13,7 +14,7 @@ use rustix::process::geteuid;
 use super::args::ConfArgs;
 use super::cas::print::count;
 use super::{conf_errors, fault, print};
-use crate::conf::{CasBacking, Conf, OriginConf, PackConf};
+use crate::conf::{BindConf, CasBacking, Conf, OriginConf, PackConf};
 use crate::store::pack::Pack;
 
 /// Make the conf and check what it names.
@@ -30,14 +31,14 @@ pub(super) fn checked(conf: &Conf) -> ExitCode {
     if !faults.is_empty() {
         return fault(faults.join("\n"), 2);
     }
-    for warning in conf.edge.warnings() {
+    for warning in conf.edge.warnings().into_iter().chain(conf.edge.certificate_warnings(SystemTime::now())) {
         // Nobody is left to be told that standard error is closed.
         let _ = writeln!(stderr(), "warning: {warning}");
     }
     let mut out = String::from("conf ok\n");
     // Writing to a string does not fail.
-    for address in &conf.edge.bind {
-        let _ = writeln!(out, "bind {address}");
+    for bind in &conf.edge.bind {
+        let _ = writeln!(out, "bind {}{}", bind.addr, spoken(bind));
     }
     if let Some(address) = conf.edge.metrics {
         let _ = writeln!(out, "metrics {address}");
@@ -55,6 +56,21 @@ pub(super) fn checked(conf: &Conf) -> ExitCode {
         let _ = writeln!(out, "{}", origin_line(origin));
     }
     print(out.as_bytes())
+}
+
+/// What a listener speaks beside HTTP/1.1 in clear text.
+fn spoken(bind: &BindConf) -> String {
+    let mut spoken = String::new();
+    if !bind.tls.is_empty() {
+        spoken = format!(" tls ({})", count(bind.tls.len() as u64, "certificate"));
+    }
+    if bind.h2c {
+        spoken.push_str(" h2c");
+    }
+    if bind.proxy_protocol {
+        spoken.push_str(" proxy_protocol");
+    }
+    spoken
 }
 
 /// Where an origin is, and what it answers for. What it gets besides may be secret.

@@ -12,6 +12,9 @@ const SAMPLE_PACKS: [(&str, &str); 3] = [
     ("testing/data/raster.pmtiles", "raster"),
 ];
 
+/// The listener with TLS that the sample conf shows: its address, its certificate and the key.
+const SAMPLE_BIND: (&str, &str, &str) = ("127.0.0.1:8443", "cert.pem", "key.pem");
+
 /// Prefix and URL of the origin that the sample conf shows.
 const SAMPLE_ORIGIN: (&str, &str) = ("fonts/", "https://fonts.example/s/");
 
@@ -30,6 +33,7 @@ exits with 2.
 - Relative paths are relative to the directory that svc-edge is started in, wherever the file is.
 - Sizes: `KiB`, `MiB`, `GiB` are powers of 1024, `KB`, `MB`, `GB` of 1000; a plain number is bytes. Durations: `50ms`, `5s`, `1h 30m`.
 - `edge.packs` in a variable takes `PATH` or `NAME=PATH`, as `--pack` does, or maps in brackets; `edge.origins` takes maps in brackets.
+- A flag or a variable gives `edge.bind` addresses in clear text; certificates stand in the file.
 - A secret stands as `{env: NAME}` or `{file: PATH}`. It is read once, at the start, and no error, log or command prints it. A
   newline at the end of the file is no part of it; a variable's name may not begin with `SVC_EDGE_`.
 - An origin's `url` replaces its `prefix`: with `prefix: fonts/` and `url: https://fonts.example/s/`, a miss of `fonts/a b.pbf` asks
@@ -76,8 +80,10 @@ pub fn sample() -> String {
                     let _ = writeln!(out, "{indent}{}: {}", key.name(), key.default);
                 }
             }
-            if matches!(key.kind, Kind::Origins) {
-                sample_origin(&mut out, &indent);
+            match key.kind {
+                Kind::Binds => sample_bind(&mut out, &indent),
+                Kind::Origins => sample_origin(&mut out, &indent),
+                _ => {}
             }
         }
     }
@@ -123,6 +129,25 @@ fn sample_origin(out: &mut String, indent: &str) {
         };
         comment(out, &format!("{indent}  "), key.help);
         let _ = writeln!(out, "{indent}  #{} {}: {value}", if index == 0 { "-" } else { " " }, key.name());
+    }
+}
+
+/// A listener with TLS, in comments as [`sample_origin`] has them: certificates are the operator's.
+fn sample_bind(out: &mut String, indent: &str) {
+    comment(out, &format!("{indent}  "), "A listener with TLS; with one, the address above goes into the list:");
+    for (index, key) in KEYS.iter().filter(|key| key.section().starts_with("edge.bind[]")).enumerate() {
+        let within = if key.section() == "edge.bind[]" { "" } else { "    " };
+        let dash = if index == 0 || key.name() == "cert" { "-" } else { " " };
+        let value = match key.name() {
+            "addr" => SAMPLE_BIND.0,
+            "cert" => SAMPLE_BIND.1,
+            "key" => SAMPLE_BIND.2,
+            "tls" => "",
+            _ => key.default,
+        };
+        comment(out, &format!("{indent}  "), key.help);
+        let line = format!("{indent}  #{within}{dash} {}: {value}", key.name());
+        let _ = writeln!(out, "{}", line.trim_end());
     }
 }
 

@@ -1,20 +1,22 @@
 //! `edge`: where assets and metrics are served, and the sections below it.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::read::Reader;
 use super::url::base_url;
 use super::value::{Choice, Converted, address, text};
 use super::yaml::Node;
-use super::{AdminConf, CasConf, FillConf, HttpConf, IngressConf, LogConf, OriginConf, PackConf, Pins};
-use super::{admin, cas, fill, http, ingress, kind, log, origins, packs, pins};
+use super::{AdminConf, BindConf, CasConf, FillConf, HttpConf, IngressConf, LogConf, OriginConf, PackConf, Pins};
+use super::{admin, bind, cas, fill, http, ingress, kind, log, origins, packs, pins};
 
 /// Everything below `edge`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edge {
-    /// Addresses of assets: at least one, none twice.
-    pub bind: Vec<SocketAddr>,
+    /// Listeners of assets: at least one, no address twice.
+    pub bind: Vec<BindConf>,
     /// Address of metrics and probes.
     pub metrics: Option<SocketAddr>,
     /// Where misses go.
@@ -55,7 +57,8 @@ impl Edge {
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         let nameless = self.public_url.is_none() && self.http.hosts.is_empty() && !self.packs.is_empty();
-        if let Some(address) = self.bind.iter().find(|address| nameless && address.ip().is_unspecified()) {
+        let addresses = || self.bind.iter().map(|bind| bind.addr);
+        if let Some(address) = addresses().find(|address| nameless && address.ip().is_unspecified()) {
             warnings.push(format!(
                 "edge.bind is {address}, which names no host for the URLs in TileJSON; set edge.public_url or edge.http.hosts"
             ));
@@ -76,6 +79,18 @@ impl Edge {
         }
         self.origins.iter().for_each(|origin| warn_of(origin, &mut warnings));
         warnings
+    }
+
+    /// The same of the certificates at `now`, whose files are read once more.
+    pub fn certificate_warnings(&self, now: SystemTime) -> Vec<String> {
+        let mut certificates: Vec<_> = self.bind.iter().flat_map(|bind| &bind.tls).collect();
+        let mut seen = HashSet::new();
+        certificates.retain(|certificate| seen.insert(*certificate));
+        certificates
+            .iter()
+            .filter_map(|certificate| certificate.load().ok())
+            .flat_map(|found| found.warnings(now))
+            .collect()
     }
 }
 
@@ -98,12 +113,16 @@ impl Choice for Mode {
 
 /// Read the section.
 pub(super) fn parse(r: &mut Reader) -> Option<Edge> {
-    let bind = r.list("edge.bind", address);
+    let bind = bind::parse(r);
     let metrics = r.optional("edge.metrics", metrics).map(Option::flatten);
     let mode = r.choice("edge.mode");
     let public_url = r.optional("edge.public_url", base_url);
-    if let Some(bind) = &bind {
-        check_bind(r, bind, metrics.flatten());
+    if let (Some(bind), Some(metrics)) = (&bind, metrics.flatten())
+        && metrics.port() != 0
+        && bind.iter().any(|bind| bind.addr == metrics)
+    {
+        // On port 0 each takes one of its own.
+        r.contradiction("edge.metrics", &format!("is {metrics}, as `edge.bind`; allowed: an address of its own"));
     }
     let packs = packs::parse(r);
     let origins = origins::parse(r);
@@ -132,21 +151,6 @@ pub(super) fn parse(r: &mut Reader) -> Option<Edge> {
         admin: admin?,
         log: log?,
     })
-}
-
-/// Two listeners on one address can't be, except on port 0, where each takes one of its own.
-fn check_bind(r: &mut Reader, bind: &[SocketAddr], metrics: Option<SocketAddr>) {
-    if bind.is_empty() {
-        r.contradiction("edge.bind", "is empty; allowed: at least one address");
-    }
-    for (index, address) in bind.iter().enumerate().filter(|(_, address)| address.port() != 0) {
-        if bind[..index].contains(address) {
-            r.contradiction("edge.bind", &format!("has {address} twice; allowed: each address once"));
-        }
-        if metrics == Some(*address) {
-            r.contradiction("edge.metrics", &format!("is {address}, as `edge.bind`; allowed: an address of its own"));
-        }
-    }
 }
 
 /// `off` is for the shell, where `null` is an odd word to type.

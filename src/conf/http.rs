@@ -7,6 +7,8 @@ use super::value::{boolean, field, number, size};
 /// How answers look.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpConf {
+    /// Whether answers over TLS have `Strict-Transport-Security` (RFC 6797).
+    pub hsts: bool,
     /// Whether several ranges are answered as `multipart/byteranges` (RFC 9110 §14.6).
     pub multi_range: bool,
     /// How much of a large body is read at a time, in bytes: 16 KiB–1 MiB.
@@ -41,6 +43,7 @@ pub enum CorsConf {
 
 /// Read the section.
 pub(super) fn parse(r: &mut Reader) -> Option<HttpConf> {
+    let hsts = r.get("edge.http.hsts", boolean);
     let multi_range = r.get("edge.http.multi_range", boolean);
     let chunk_bytes = r.length("edge.http.chunk_bytes");
     let cache_control = r.get("edge.http.cache_control", field);
@@ -57,6 +60,7 @@ pub(super) fn parse(r: &mut Reader) -> Option<HttpConf> {
         false => CorsConf::Origins(origins),
     });
     Some(HttpConf {
+        hsts: hsts?,
         multi_range: multi_range?,
         chunk_bytes: chunk_bytes?,
         cache_control: cache_control?,

@@ -34,6 +34,10 @@ pub enum Kind {
     List(&'static Kind),
     /// One, or a list.
     OneOrList(&'static Kind),
+    /// Listeners: addresses, or maps with the keys below `edge.bind[]`.
+    Binds,
+    /// Certificates: maps with the keys below `edge.bind[].tls[]`.
+    Certificates,
     /// Packs: maps with the keys below `edge.packs[]`.
     Packs,
     /// Origins: maps with the keys below `edge.origins[]`.
@@ -60,7 +64,7 @@ impl Kind {
     /// Whether an environment variable may hold several of it.
     pub(super) fn is_list(&self) -> bool {
         match self {
-            Kind::List(_) | Kind::OneOrList(_) | Kind::Packs | Kind::Origins => true,
+            Kind::List(_) | Kind::OneOrList(_) | Kind::Binds | Kind::Packs | Kind::Origins => true,
             Kind::OrNull(kind) => kind.is_list(),
             _ => false,
         }
@@ -73,11 +77,18 @@ impl Kind {
 
     /// The section of its items, where they are maps.
     pub(super) fn items(&self) -> Option<&'static str> {
-        match self {
+        match self.inner() {
+            Kind::Binds => Some("edge.bind[]"),
+            Kind::Certificates => Some("edge.bind[].tls[]"),
             Kind::Packs => Some("edge.packs[]"),
             Kind::Origins => Some("edge.origins[]"),
             _ => None,
         }
+    }
+
+    /// Whether one item may stand for a list of one.
+    pub(super) fn takes_one(&self) -> bool {
+        matches!(self.inner(), Kind::OneOrList(_) | Kind::Binds | Kind::Certificates)
     }
 
     /// Whether a value of it may hold a secret, which no error may repeat.
@@ -129,6 +140,8 @@ impl fmt::Display for Kind {
             Kind::WebOrigin => f.write_str("`*`, or an origin such as `https://maps.example`"),
             Kind::List(kind) => write!(f, "a list; each {kind}"),
             Kind::OneOrList(kind) => write!(f, "{kind}; one, or a list"),
+            Kind::Binds => f.write_str("`IP:port` or `localhost:port`, or a map with an `addr`; one, or a list"),
+            Kind::Certificates => f.write_str("a map with a `cert` and a `key`; one, or a list"),
             Kind::Packs => f.write_str("a list; each a map with a `path`"),
             Kind::Origins => f.write_str("a list; each a map with a `url`"),
             Kind::Prefix => f.write_str("the beginning of a path with a slash at its end, or `\"\"` for every path"),

@@ -121,17 +121,24 @@ impl Layers {
         }
     }
 
-    /// Check the keys of packs and origins; their values stay where they are.
+    /// Check the keys of listeners, packs and origins; their values stay where they are.
     fn items(&mut self, kind: &Kind, node: &Node, source: &Source) {
-        let (Some(section), Value::List(items)) = (kind.items(), &node.value) else { return };
+        let items = match &node.value {
+            Value::List(items) => items.as_slice(),
+            Value::Map(_) if kind.takes_one() => std::slice::from_ref(node),
+            _ => return,
+        };
+        let Some(section) = kind.items() else { return };
         for item in items {
             let Value::Map(entries) = &item.value else { continue };
             for entry in entries {
                 if self.errors.is_full() {
                     return;
                 }
-                if !matches!(look_up(&join(section, &entry.key)), Known::Key(_)) {
-                    self.unknown(section, &entry.key, (source.clone(), entry.mark));
+                match look_up(&join(section, &entry.key)) {
+                    // The depth is that of the table: no key of an item has items of its own kind.
+                    Known::Key(key) => self.items(&key.kind, &entry.node, source),
+                    _ => self.unknown(section, &entry.key, (source.clone(), entry.mark)),
                 }
             }
         }

@@ -4,8 +4,10 @@
 //! converts; each section of the conf has a file of its own. Nothing here knows what a server is.
 
 mod admin;
+mod bind;
 mod ca;
 mod cas;
+mod certificate;
 pub mod docs;
 mod edge;
 mod error;
@@ -39,7 +41,9 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 pub use admin::AdminConf;
+pub use bind::BindConf;
 pub use cas::{CasBacking, CasConf, Durability};
+pub use certificate::{CertConf, Certificate, EXPIRES_SOON, Fault, Stamp};
 pub use edge::{Edge, Mode};
 pub use error::ConfErrors;
 pub use fill::{CircuitConf, FillConf, RetryConf, RetryOn};

@@ -24,6 +24,14 @@ pub(super) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>)
     }
     let name = name.to_lowercase();
     let distance = |candidate: &&str| strsim::damerau_levenshtein(&name, &candidate.to_lowercase());
-    let near = candidates.min_by_key(distance)?;
+    // Of two that are as near, a letter too many or too few is likelier than another one: `osts` is `hosts` and not `hsts`.
+    let related = |candidate: &str| is_part(&name, candidate) || is_part(candidate, &name);
+    let near = candidates.min_by_key(|candidate| (distance(candidate), !related(candidate)))?;
     (distance(&near) <= (near.chars().count() / 3).max(1)).then_some(near)
+}
+
+/// Whether the letters of `part` stand in `whole`, in their order.
+fn is_part(part: &str, whole: &str) -> bool {
+    let mut letters = whole.chars();
+    part.chars().all(|letter| letters.any(|other| other == letter))
 }

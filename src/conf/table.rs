@@ -81,8 +81,20 @@ keys! {
     "ca_file", OrNull(&Path), "null",
         "Trust anchors for https origins, in PEM; `null` is the system's, of the package `ca-certificates`.";
 
-    "edge.bind", OneOrList(&Address), "127.0.0.1:8080",
-        "Where assets are served; port 0 takes a free one.";
+    "edge.bind", Binds, "127.0.0.1:8080",
+        "Where assets are served, in clear text, or over TLS with certificates; port 0 takes a free one.";
+    "edge.bind[].addr", Address, "",
+        "Where it listens; required.";
+    "edge.bind[].tls", OrNull(&Certificates), "null",
+        "Certificates by the names in them; the first is for clients that name none of these; `null` is clear text; see docs/tls.md.";
+    "edge.bind[].tls[].cert", Path, "",
+        "The certificate and its chain, in PEM; a new one is served within seconds, without a restart; required.";
+    "edge.bind[].tls[].key", Path, "",
+        "Its private key, in PEM, without a passphrase; required.";
+    "edge.bind[].h2c", Bool, "false",
+        "Whether HTTP/2 is spoken in clear text with clients that begin with it; with `tls`, ALPN chooses.";
+    "edge.bind[].proxy_protocol", Bool, "false",
+        "Whether each connection begins with a header of the PROXY protocol, v1 or v2, which says who the client is.";
     "edge.metrics", OrNull(&Address), "127.0.0.1:9090",
         "Where `/metrics`, `/version` and the probes are served; `null` or `off` is nowhere.";
     "edge.mode", Choice(&["offline", "live"]), "offline",
@@ -202,6 +214,8 @@ keys! {
     "edge.ingress.body_bytes", Size(0, 16 * MIB), "64KiB",
         "How much of a request body that nobody expects is read away before the connection is closed.";
 
+    "edge.http.hsts", Bool, "true",
+        "Whether answers over TLS have `Strict-Transport-Security` for a year, by which browsers ask this host over TLS alone; clear text never has it.";
     "edge.http.multi_range", Bool, "false",
         "Whether several ranges are answered as `multipart/byteranges`; else with the whole body.";
     "edge.http.chunk_bytes", Size(16 * KIB, MIB), "64KiB",
@@ -234,6 +248,8 @@ keys! {
 pub static SECTIONS: &[Section] = &[
     Section { path: "", help: "Pingora's own keys: threads, stopping, trust." },
     Section { path: "edge", help: "What is served, and where." },
+    Section { path: "edge.bind[]", help: "A listener of assets." },
+    Section { path: "edge.bind[].tls[]", help: "A certificate." },
     Section { path: "edge.packs[]", help: "A pack." },
     Section { path: "edge.origins[]", help: "An origin." },
     Section { path: "edge.cas", help: "The content-addressed store." },
@@ -279,13 +295,11 @@ static LATER: &[&str] = &[
     "upstream_keepalive_pool_size",
     "user",
     "working_directory",
-    "edge.http.hsts",
     "edge.ingress.header_timeout",
     "edge.ingress.max_connections",
     "edge.ingress.max_inflight",
     "edge.ingress.rps_limit",
     "edge.ingress.rps_per_client",
-    "edge.tls",
 ];
 
 impl Key {

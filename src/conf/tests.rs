@@ -275,6 +275,8 @@ fn a_misspelling_suggests_the_nearest_key_and_a_stranger_none() {
         ("edge.http", "chunk-bytes", Some("edge.http.chunk_bytes")),
         ("edge", "dir", Some("edge.cas.dir")),
         ("", "cas", Some("edge.cas")),
+        ("edge.http", "osts", Some("edge.http.hosts")),
+        ("edge.http", "hssts", Some("edge.http.hsts")),
         ("edge.log", "lvl", None),
         ("edge", "frobnicate", None),
     ] {

@@ -67,10 +67,8 @@ fn errors_end_at_a_hundred() {
 #[test]
 fn keys_of_later_versions_are_refused_as_such_and_not_as_unknown() {
     for (text, place, path) in [
-        ("edge:\n  tls: {cert: c.pem}\n", "2:3", "edge.tls"),
         ("edge:\n  ingress: {rps_limit: 500}\n", "2:13", "edge.ingress.rps_limit"),
         ("edge:\n  ingress: {max_inflight: 512}\n", "2:13", "edge.ingress.max_inflight"),
-        ("edge:\n  http: {hsts: true}\n", "2:10", "edge.http.hsts"),
         ("max_retries: 3\n", "1:1", "max_retries"),
         ("daemon: false\n", "1:1", "daemon"),
         ("pid_file: x.pid\n", "1:1", "pid_file"),
@@ -86,11 +84,6 @@ fn keys_of_later_versions_are_refused_as_such_and_not_as_unknown() {
     ] {
         one_error(file(text), &format!("c.yaml:{place}: "), &[&format!("`{path}` is not in this version of svc-edge")]);
     }
-    one_error(
-        environment("SVC_EDGE_EDGE__TLS__CERT", "c.pem"),
-        "SVC_EDGE_EDGE__TLS__CERT: ",
-        &["`edge.tls.cert` is not in this version of svc-edge"],
-    );
     one_error(environment("SVC_EDGE_USER", "www"), "SVC_EDGE_USER: ", &["`user` is not in this version of svc-edge"]);
 }
 

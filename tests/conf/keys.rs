@@ -14,6 +14,9 @@ const OTHERS: &[(&str, &str)] = &[
     ("graceful_shutdown_timeout_seconds", "7"),
     ("ca_file", "tests/conf/fixtures/ca.pem"),
     ("edge.bind", "[\"[::1]:0\", localhost:81]"),
+    ("edge.bind[].tls", "{cert: tests/conf/fixtures/cert.pem, key: tests/conf/fixtures/key.pem}"),
+    ("edge.bind[].h2c", "true"),
+    ("edge.bind[].proxy_protocol", "true"),
     ("edge.metrics", "off"),
     ("edge.mode", "live"),
     ("edge.public_url", "https://tiles.example/base/"),
@@ -70,6 +73,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("edge.ingress.header_bytes", "8KiB"),
     ("edge.ingress.uri_bytes", "1KiB"),
     ("edge.ingress.body_bytes", "0"),
+    ("edge.http.hsts", "false"),
     ("edge.http.multi_range", "true"),
     ("edge.http.chunk_bytes", "16KiB"),
     ("edge.http.cache_control", "no-cache"),
@@ -83,13 +87,21 @@ const OTHERS: &[(&str, &str)] = &[
     ("edge.log.sample", "1"),
 ];
 
-/// `version` has one value; a pack's path and an origin's URL are in every document.
-const WITHOUT_OTHERS: &[&str] = &["version", "edge.packs[].path", "edge.origins[].url"];
+/// `version` has one value; what items can't be without is in every document.
+const WITHOUT_OTHERS: &[&str] = &[
+    "version",
+    "edge.bind[].addr",
+    "edge.bind[].tls[].cert",
+    "edge.bind[].tls[].key",
+    "edge.packs[].path",
+    "edge.origins[].url",
+];
 
 /// The defaults, with the item that a document of `key` has.
 fn base(key: &Key) -> Conf {
     let mut base = defaults();
     match key.section() {
+        "edge.bind[]" => base.edge.bind = vec![bind("127.0.0.1:1")],
         "edge.packs[]" => base.edge.packs = vec![pack("p.pmtiles", "p")],
         "edge.origins[]" => base.edge.origins = vec![origin("", "http://o.example/")],
         _ => {}
@@ -161,15 +173,10 @@ fn every_misspelt_variable_is_named_with_the_right_one() {
 
 #[test]
 fn every_key_refuses_a_map_at_its_place() {
-    // Fields have the names that they are given.
-    for key in KEYS.iter().filter(|key| key.path != "edge.origins[].headers") {
-        let (mut text, mut line, column) = document(key, key.name(), "{a: 1}");
-        for (path, item) in [("edge.packs[].path", PACK), ("edge.origins[].url", ORIGIN)] {
-            if key.path == path {
-                text = text.replace(&format!("- {item}\n      "), "- ");
-                line -= 1;
-            }
-        }
+    // Fields have the names that they are given; a listener and a certificate are maps.
+    let maps = ["edge.origins[].headers", "edge.bind", "edge.bind[].tls"];
+    for key in KEYS.iter().filter(|key| !maps.contains(&key.path)) {
+        let (text, line, column) = document(key, key.name(), "{a: 1}");
         let head = format!("c.yaml:{line}:{}: `{}`: ", column + key.name().len() + 2, key.path);
         one_error(file(&text), &head, &["; allowed: "]);
     }

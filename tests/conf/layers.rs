@@ -14,7 +14,7 @@ fn a_flag_wins_over_the_environment_that_over_the_file_and_that_over_the_default
     let by_file = file(text).unwrap();
     assert_eq!((by_file.edge.cas.dir, by_file.edge.log.level), (PathBuf::from("file"), log::LevelFilter::Error));
     let by_variable = load(text, &variables, &Flags::default()).unwrap().edge;
-    assert_eq!(by_variable.bind, ["127.0.0.1:11".parse().unwrap(), "[::1]:12".parse().unwrap()]);
+    assert_eq!(by_variable.bind, [bind("127.0.0.1:11"), bind("[::1]:12")]);
     assert_eq!(by_variable.packs, [pack("e.pmtiles", "n"), pack("g.mbtiles", "g")]);
     assert_eq!((by_variable.cas.dir, by_variable.log.level), (PathBuf::from("variable"), log::LevelFilter::Warn));
     let flags = Flags {
@@ -27,7 +27,7 @@ fn a_flag_wins_over_the_environment_that_over_the_file_and_that_over_the_default
     let one = load(text, &variables, &Flags { packs: vec!["m=x".into()], ..flags.clone() }).unwrap().edge;
     assert_eq!(one.packs, [pack("x", "m")]);
     assert_eq!((one.cas.dir, one.log.level), (PathBuf::from("flag"), log::LevelFilter::Trace));
-    assert_eq!((one.bind, one.metrics), (vec!["127.0.0.1:21".parse().unwrap()], Some("127.0.0.1:2".parse().unwrap())));
+    assert_eq!((one.bind, one.metrics), (vec![bind("127.0.0.1:21")], Some("127.0.0.1:2".parse().unwrap())));
     assert_eq!((one.log.sample, one.log.access), (5, AccessLog::Sampled));
     // The stem `a=b` is no name, and the text before `=` is none either.
     one_error(load(text, &variables, &flags), "--pack: ", &["`a=b`, from the file's name, is no name of a pack"]);

@@ -9,12 +9,13 @@ use std::time::Duration;
 use proptest::prelude::*;
 use svc_edge::conf::table::{KEYS, Key};
 use svc_edge::conf::{
-    AccessLog, AdminConf, CasBacking, CasConf, CircuitConf, Conf, ConfErrors, CorsConf, DecodeConf, Durability, Edge,
-    FillConf, Flags, HttpConf, IngressConf, Kind, LogConf, LogFormat, MissingTile, Mode, OriginCaching, OriginConf,
-    PackConf, QueryPolicy, RetryConf, RetryOn, ServerSection, Verify, docs, resolve_cas,
+    AccessLog, AdminConf, BindConf, CasBacking, CasConf, CertConf, CircuitConf, Conf, ConfErrors, CorsConf, DecodeConf,
+    Durability, Edge, FillConf, Flags, HttpConf, IngressConf, Kind, LogConf, LogFormat, MissingTile, Mode,
+    OriginCaching, OriginConf, PackConf, QueryPolicy, RetryConf, RetryOn, ServerSection, Verify, docs, resolve_cas,
 };
 use svc_edge::rules::allow::OriginUrl;
 
+mod bind;
 mod documents;
 mod errors;
 mod hostile;
@@ -57,27 +58,41 @@ fn one_error(loaded: Loaded, head: &str, parts: &[&str]) {
     }
 }
 
-/// What an item can't be without.
-const PACK: &str = "path: p.pmtiles";
-const ORIGIN: &str = "url: http://o.example/";
+/// What the items of a section can't be without, a line each.
+fn needed(section: &str) -> &'static [&'static str] {
+    match section {
+        "edge.bind[]" => &["addr: 127.0.0.1:1"],
+        "edge.bind[].tls[]" => &["cert: tests/conf/fixtures/cert.pem", "key: tests/conf/fixtures/key.pem"],
+        "edge.packs[]" => &["path: p.pmtiles"],
+        _ => &["url: http://o.example/"],
+    }
+}
 
-/// A file with one key at its nested place: block style, two spaces a level. Items of lists have the key beside it that they
-/// can't be without.
+/// A file with one key at its nested place: block style, two spaces a level; and the line and column of the key. Items of lists have
+/// the keys beside it that they can't be without.
 fn document(key: &Key, name: &str, value: &str) -> (String, usize, usize) {
     let mut text = String::new();
-    let sections: Vec<_> = key.section().split('.').filter(|section| !section.is_empty()).collect();
     let mut indent = String::new();
-    for section in &sections {
-        text += &format!("{indent}{}:\n", section.trim_end_matches("[]"));
+    let mut section = String::new();
+    let mut dash = false;
+    for word in key.section().split('.').filter(|word| !word.is_empty()) {
+        section = if section.is_empty() { word.to_owned() } else { format!("{section}.{word}") };
+        text += &format!("{indent}{}:\n", word.trim_end_matches("[]"));
         indent += "  ";
-        if section.ends_with("[]") {
-            text += &format!("{indent}- {}\n", if *section == "packs[]" { PACK } else { ORIGIN });
+        dash = word.ends_with("[]");
+        if dash {
+            let own = |line: &&&str| section == key.section() && line.starts_with(&format!("{name}: "));
+            for line in needed(&section).iter().filter(|line| !own(line)) {
+                text += &format!("{indent}{} {line}\n", if dash { "-" } else { " " });
+                dash = false;
+            }
             indent += "  ";
         }
     }
     let line = text.lines().count() + 1;
-    text += &format!("{indent}{name}: {value}\n");
-    (text, line, indent.len() + 1)
+    let before = if dash { format!("{}- ", &indent[2..]) } else { indent };
+    text += &format!("{before}{name}: {value}\n");
+    (text, line, before.len() + 1)
 }
 
 fn defaults() -> Conf {
@@ -94,7 +109,7 @@ fn defaults() -> Conf {
         ca_file: None,
     };
     let edge = Edge {
-        bind: vec!["127.0.0.1:8080".parse().unwrap()],
+        bind: vec![bind("127.0.0.1:8080")],
         metrics: Some("127.0.0.1:9090".parse().unwrap()),
         mode: Mode::Offline,
         public_url: None,
@@ -120,6 +135,7 @@ fn defaults() -> Conf {
             body_bytes: 64 << 10,
         },
         http: HttpConf {
+            hsts: true,
             multi_range: false,
             chunk_bytes: 64 << 10,
             cache_control: "public, max-age=300".into(),
@@ -163,6 +179,16 @@ fn fill_defaults() -> FillConf {
         circuit: CircuitConf { failures: 5, open_for: Duration::from_secs(10) },
         dns_ttl: Duration::from_secs(30),
     }
+}
+
+/// A listener in clear text.
+fn bind(address: &str) -> BindConf {
+    BindConf::plain(address.parse().unwrap())
+}
+
+/// The certificate of the fixtures.
+fn certificate() -> CertConf {
+    CertConf { cert: "tests/conf/fixtures/cert.pem".into(), key: "tests/conf/fixtures/key.pem".into() }
 }
 
 /// An origin with every key at its default.
