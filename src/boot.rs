@@ -24,7 +24,7 @@ use self::shutdown::Signals;
 use crate::admin::{Admin, Purger};
 use crate::conf::version::{COMMIT, VERSION};
 use crate::conf::{CasBacking, Conf, LogFormat, Mode, ServerSection};
-use crate::edge::{Edge, Settings, Stores};
+use crate::edge::{Edge, Now, Settings, Stores};
 use crate::observe::bus;
 use crate::observe::log::Format;
 use crate::observe::readiness::{Condition, READINESS};
@@ -71,10 +71,11 @@ fn start(mut conf: Conf) -> Result<(), String> {
     let settings = Settings::new(&conf.edge, bound).map_err(|error| format!("edge.http: {error}"))?;
     let lock = conf.edge.pins.as_ref().map(live::lock);
     let table = Arc::new(live::table(&conf));
-    let stores = Stores::new(mounts.clone(), cas.clone(), conf.edge.cas.memory_bytes, table, lock);
+    let stores = Stores::new(cas.clone(), conf.edge.cas.memory_bytes);
     let live = live::open(&conf, &cas, &server.configuration);
     let fills = live.as_ref().map(|live| live.fills.clone());
-    let edge = Edge::new(settings, stores, live);
+    let now = Now::new(Arc::new(settings), mounts.clone(), table, lock, live.map(Arc::new));
+    let edge = Edge::new(now, stores);
     let mut edge = ProxyServiceBuilder::new(&server.configuration, edge).name("edge").build();
     for bind in &conf.edge.bind {
         let buffers = L4BufferSettings::new(READ_BUFFER, WRITE_BUFFER);

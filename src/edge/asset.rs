@@ -12,9 +12,9 @@ use super::fail::Refusal;
 use super::filled::{Filled, How};
 use super::live::{Asking, Live};
 use super::lookup::Stores;
+use super::now::Now;
 use super::origins::OriginRules;
 use super::ready::Ready;
-use super::settings::Settings;
 use crate::fill::{FillHead, FillKey, PassBody, Reader};
 use crate::observe::metrics::{CACHE_MISSES, Method, MissCause, Reason};
 use crate::rules::cache_status::Forward;
@@ -38,7 +38,7 @@ pub enum Found {
 
 /// One request on its way to an answer.
 pub struct Wish<'a> {
-    pub settings: &'a Settings,
+    pub now: &'a Now,
     pub stores: &'a Stores,
     pub request: &'a RequestHeader,
     /// Its path below `/edge/assets/`, canonical.
@@ -81,7 +81,7 @@ impl Wish<'_> {
             // Where fills end again and again without storing anything, it asks in any case the third time.
             let seen = |live: &Live| (turn < 2).then(|| live.fills.seen(self.path));
             let live = self.live.map(|(live, origin)| (live, origin, seen(live)));
-            let stored = self.stores.stored(self.settings, &key, self.request).await?;
+            let stored = self.stores.stored(self.now, &key, self.request).await?;
             if let (Some(ready), Some(how)) = (&stored, made.take()) {
                 // It was made or validated for this very request: it is served whatever its freshness says (RFC 9111 §4.3.3).
                 return Ok(Found::Hit(ready.clone(), how));

@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
 
 use super::filled::How;
+use super::now::Now;
 use super::origins::OriginRules;
 use super::through::Through;
 use crate::observe::metrics::{INFLIGHT, Method, Reason, Route};
@@ -16,6 +17,8 @@ use crate::rules::corr_id;
 
 /// The state of one request.
 pub struct Ctx {
+    /// The conf it lives by, from its start to its end.
+    pub now: Arc<Now>,
     /// When its header was complete.
     pub started: Instant,
     pub route: Route,
@@ -38,8 +41,9 @@ pub struct Ctx {
 }
 
 impl Ctx {
-    pub fn new() -> Self {
+    pub fn new(now: Arc<Now>) -> Self {
         Self {
+            now,
             started: Instant::now(),
             route: Route::None,
             method: Method::Other,

@@ -8,8 +8,8 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use super::blocking;
 use super::fail::Refusal;
+use super::now::Now;
 use super::ready::Ready;
-use super::settings::Settings;
 
 /// Keys remembered before those that nobody uses any more are forgotten.
 const SWEEP_AT: usize = 1024;
@@ -26,15 +26,15 @@ impl Flights {
     /// `ingress.timeout`.
     pub async fn join(
         &self,
-        settings: &Settings,
+        now: &Now,
         key: &str,
         load: impl Future<Output = Result<Arc<Ready>, Refusal>>,
     ) -> Result<Arc<Ready>, Refusal> {
         let slot = self.slot(key);
-        let Ok(mut held) = tokio::time::timeout(settings.ingress.timeout, slot.lock()).await else {
+        let Ok(mut held) = tokio::time::timeout(now.settings.ingress.timeout, slot.lock()).await else {
             return Err(blocking::timed_out());
         };
-        if let Some(ready) = held.upgrade().filter(|ready| ready.holds()) {
+        if let Some(ready) = held.upgrade().filter(|ready| now.holds(ready)) {
             return Ok(ready);
         }
         let ready = load.await?;

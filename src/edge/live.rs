@@ -52,7 +52,7 @@ impl Live {
     pub async fn ask(&self, wish: &Wish<'_>, origin: usize, asking: Asking<'_>) -> Result<Turn, Refusal> {
         let Asking { key, seen, directives, stale, forward, alone } = asking;
         let headers = &wish.request.headers;
-        if via::loops(headers, &wish.settings.name) {
+        if via::loops(headers, &wish.now.settings.name) {
             return Err(Refusal::new(Reason::Loop));
         }
         if headers.contains_key(header::AUTHORIZATION) {
@@ -119,7 +119,7 @@ impl Live {
         let old = to.wish.request.version < http::Version::HTTP_11;
         if must_wait(&to.wish.request.headers, &head, ranged, old) {
             if must_decode(&to.wish.request.headers, &head)
-                && head.length.is_some_and(|length| length > to.wish.settings.decode.bytes)
+                && head.length.is_some_and(|length| length > to.wish.now.settings.decode.bytes)
             {
                 return Err(Refusal::new(Reason::DecompressCap));
             }
@@ -167,7 +167,7 @@ impl To<'_> {
 
 /// What an origin has to say within `ingress.timeout`; a fill goes on behind.
 async fn in_time<T>(wish: &Wish<'_>, asking: impl Future<Output = Result<T, FillError>>) -> Result<T, Refusal> {
-    match tokio::time::timeout(wish.settings.ingress.timeout, asking).await {
+    match tokio::time::timeout(wish.now.settings.ingress.timeout, asking).await {
         Ok(answer) => answer.map_err(Refusal::from),
         Err(_) => Err(Refusal::origin_timeout()),
     }

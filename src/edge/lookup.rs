@@ -10,51 +10,38 @@ use super::blocking::{self, off_worker};
 use super::ctx::Ctx;
 use super::fail::Refusal;
 use super::flight::Flights;
-use super::origins::{Lock, OriginTable};
+use super::now::Now;
 use super::question::{Answer, Asked, Question};
 use super::ready::{Presentation, Ready};
 use super::route;
-use super::settings::Settings;
 use crate::observe::metrics::{CACHE_HITS, CACHE_MISSES, Method, MissCause, Reason};
 use crate::rules::encoding::{self, Choice, Coding};
 use crate::store::cas::Cas;
 use crate::store::decode::{self, Caps};
 use crate::store::hot::Hot;
-use crate::store::pack::mounts::Mounts;
 use crate::store::{Body, Object, StoreError};
 
-/// Everything the edge answers from.
+/// What the edge answers from, whatever the conf says; the packs are in `Now`.
 pub struct Stores {
-    pub(super) mounts: Arc<Mounts>,
     pub(super) cas: Arc<Cas>,
     pub(super) hot: Hot<Arc<Ready>>,
     pub(super) flights: Flights,
-    /// What the conf says of origins, in its order; also offline, where what they once filled is still served.
-    pub(super) origins: Arc<OriginTable>,
-    /// Hashes that paths are pinned to.
-    pub(super) lock: Option<Arc<Lock>>,
 }
 
 impl Stores {
     /// `memory_bytes` bounds the hot set.
-    pub fn new(
-        mounts: Arc<Mounts>,
-        cas: Arc<Cas>,
-        memory_bytes: u64,
-        origins: Arc<OriginTable>,
-        lock: Option<Arc<Lock>>,
-    ) -> Self {
-        Self { mounts, cas, hot: Hot::new(memory_bytes), flights: Flights::default(), origins, lock }
+    pub fn new(cas: Arc<Cas>, memory_bytes: u64) -> Self {
+        Self { cas, hot: Hot::new(memory_bytes), flights: Flights::default() }
     }
 
     /// The object of a GET or HEAD, if its path is plain, it is in the hot set, still valid, and in a coding the client accepts.
-    pub fn hot(&self, request: &RequestHeader, ctx: &mut Ctx) -> Option<Arc<Ready>> {
+    pub fn hot(&self, now: &Now, request: &RequestHeader, ctx: &mut Ctx) -> Option<Arc<Ready>> {
         if ctx.method == Method::Options {
             return None;
         }
         // A path without escapes is its own key, or the key of nothing. With escapes it could be the key of another resource.
         let path = route::raw_path(request).strip_prefix(b"/").filter(|path| !path.contains(&b'%'))?;
-        let ready = self.hot.get(path).filter(|ready| ready.holds())?;
+        let ready = self.hot.get(path).filter(|ready| now.holds(ready))?;
         let decode = || encoding::choose(&request.headers, ready.coding()) == Choice::Decode;
         if ready.coding() != Coding::Identity && !ready.is_final() && decode() {
             return None;
@@ -69,16 +56,16 @@ impl Stores {
     /// The object that the request's `key` names, in a coding the client accepts: of a pack, or a blob by its hash.
     pub async fn find(
         &self,
-        settings: &Settings,
+        now: &Now,
         asked: &Asked<'_>,
         question: Question,
         ctx: &mut Ctx,
     ) -> Result<Arc<Ready>, Refusal> {
-        let stored = match self.hot.get(asked.key).filter(|ready| ready.holds()) {
+        let stored = match self.hot.get(asked.key).filter(|ready| now.holds(ready)) {
             Some(ready) => ready,
-            None => self.load(settings, asked, question).await?,
+            None => self.load(now, asked, question).await?,
         };
-        let ready = self.negotiated(settings, asked.key, stored, asked.request).await?;
+        let ready = self.negotiated(now, asked.key, stored, asked.request).await?;
         count(&ready, ctx);
         Ok(ready)
     }
@@ -86,37 +73,35 @@ impl Stores {
     /// What is stored under the hot set's `key`, or its decoded body where the client doesn't accept the coding.
     pub async fn negotiated(
         &self,
-        settings: &Settings,
+        now: &Now,
         key: &str,
         stored: Arc<Ready>,
         request: &RequestHeader,
     ) -> Result<Arc<Ready>, Refusal> {
         match encoding::choose(&request.headers, stored.coding()) {
-            Choice::Decode if !stored.is_final() => {
-                self.decoded(settings, key, &stored).await.map_err(Refusal::varying)
-            }
+            Choice::Decode if !stored.is_final() => self.decoded(now, key, &stored).await.map_err(Refusal::varying),
             Choice::Decode | Choice::AsStored => Ok(stored),
         }
     }
 
-    async fn load(&self, settings: &Settings, asked: &Asked<'_>, question: Question) -> Result<Arc<Ready>, Refusal> {
+    async fn load(&self, now: &Now, asked: &Asked<'_>, question: Question) -> Result<Arc<Ready>, Refusal> {
         let question = Arc::new(question);
-        let load = self.ask(settings, asked.key, question.clone());
+        let load = self.ask(now, asked.key, question.clone());
         // What differs from request to request is nobody else's.
-        if question.constant() { self.flights.join(settings, asked.key, load).await } else { load.await }
+        if question.constant() { self.flights.join(now, asked.key, load).await } else { load.await }
     }
 
     /// Ask the stores, off the worker thread, and prepare what they find.
-    async fn ask(&self, settings: &Settings, key: &str, question: Arc<Question>) -> Result<Arc<Ready>, Refusal> {
+    async fn ask(&self, now: &Now, key: &str, question: Arc<Question>) -> Result<Arc<Ready>, Refusal> {
         // Read before the index is: if it changes meanwhile, what we hold is asked for again.
         let source = question.source(&self.cas);
         let (asked, cas) = (question.clone(), self.cas.clone());
-        let ready = match blocking::among(settings, question.places(), move || asked.ask(&cas)).await? {
+        let ready = match blocking::among(&now.settings, question.places(), move || asked.ask(&cas)).await? {
             Answer::Object(object) => {
-                let presentation = question.presentation(settings, object.coding);
-                Ready::object(settings, object, source, presentation)
+                let presentation = question.presentation(&now.settings, object.coding);
+                Ready::object(now, object, source, presentation)
             }
-            Answer::NoContent => Ready::no_content(settings, source, question.presentation(settings, Coding::Identity)),
+            Answer::NoContent => Ready::no_content(now, source, question.presentation(&now.settings, Coding::Identity)),
             Answer::Nothing => {
                 CACHE_MISSES.inc(MissCause::Absent);
                 return Err(Refusal::new(Reason::NotFound));
@@ -130,28 +115,28 @@ impl Stores {
     }
 
     /// The object without its coding, for a client that doesn't accept it: made once, and kept beside the other.
-    async fn decoded(&self, settings: &Settings, key: &str, stored: &Arc<Ready>) -> Result<Arc<Ready>, Refusal> {
+    async fn decoded(&self, now: &Now, key: &str, stored: &Arc<Ready>) -> Result<Arc<Ready>, Refusal> {
         // No key of the index ends so.
         let key = &format!("{key}\0identity");
-        if let Some(ready) = self.hot.get(key).filter(|ready| ready.holds()) {
+        if let Some(ready) = self.hot.get(key).filter(|ready| now.holds(ready)) {
             return Ok(ready);
         }
         let decode = async {
             let Some(object) = stored.object.clone() else { return Ok(stored.clone()) };
-            let caps = settings.decode;
-            let object = off_worker(settings, move || decoded_object(object, caps)).await?;
+            let caps = now.settings.decode;
+            let object = off_worker(&now.settings, move || decoded_object(object, caps)).await?;
             // Its bytes are made for this answer: ranges of them would not survive a change of decoder.
             let presentation = Presentation { ranges: false, ..stored.presentation.clone() };
             let source = stored.source().clone();
             let ready = match &stored.filled {
-                None => Ready::object(settings, object, source, presentation),
-                Some(filled) => Ready::filled(settings, object, source, presentation, filled.clone()),
+                None => Ready::object(now, object, source, presentation),
+                Some(filled) => Ready::filled(now, object, source, presentation, filled.clone()),
             };
             let ready = Arc::new(ready.map_err(|error| Refusal::internal(error.to_string()))?);
             self.hot.insert(key, ready.clone(), ready.weight());
             Ok(ready)
         };
-        self.flights.join(settings, key, decode).await
+        self.flights.join(now, key, decode).await
     }
 }
 

@@ -17,6 +17,7 @@ mod filled;
 mod flight;
 mod live;
 mod lookup;
+mod now;
 mod origins;
 mod question;
 mod ready;
@@ -45,6 +46,7 @@ use crate::rules::{header as fields, via};
 
 pub use live::Live;
 pub use lookup::Stores;
+pub use now::{Generations, Now};
 pub use origins::{Lock, OriginRules, OriginTable};
 pub use settings::Settings;
 
@@ -58,22 +60,26 @@ use through::Through;
 
 /// The service behind the public listeners.
 pub struct Edge {
-    settings: Settings,
-    stores: Stores,
-    /// What misses are filled from; none offline.
-    live: Option<Live>,
+    /// What the conf says now, and what is served whatever it says.
+    generations: Arc<Generations>,
 }
 
 impl Edge {
-    /// An edge that answers from `stores`, and fills what they miss from `live`.
-    pub fn new(settings: Settings, stores: Stores, live: Option<Live>) -> Self {
-        Self { settings, stores, live }
+    /// An edge that answers from `stores`, by what the conf says at its start.
+    pub fn new(first: Now, stores: Stores) -> Self {
+        Self { generations: Arc::new(Generations::new(first, stores)) }
+    }
+
+    /// By which the conf is swapped while requests go on.
+    pub fn generations(&self) -> Arc<Generations> {
+        self.generations.clone()
     }
 
     /// The way of one request, from its header to the last byte of its answer. `false`: Pingora proxies it as it is.
     async fn respond(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
-        let settings = &self.settings;
-        match self.find(session, ctx).await {
+        let now = ctx.now.clone();
+        let settings = &*now.settings;
+        match self.find(&now, session, ctx).await {
             Ok(Outcome::Hit(hit, how)) => {
                 ctx.how = how;
                 answer::hit(settings, session, ctx, &hit).await?;
@@ -95,13 +101,13 @@ impl Edge {
         Ok(true)
     }
 
-    async fn find(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Outcome, Refusal> {
-        admit::check(&self.settings, session, ctx)?;
+    async fn find(&self, now: &Now, session: &mut Session, ctx: &mut Ctx) -> Result<Outcome, Refusal> {
+        admit::check(&now.settings, session, ctx)?;
         if ctx.method == Method::Other {
-            return self.through(session.req_header(), Reason::Method);
+            return through(now, session.req_header(), Reason::Method);
         }
-        admit::discard_body(&self.settings, session).await?;
-        if let Some(hit) = self.stores.hot(session.req_header(), ctx) {
+        admit::discard_body(&now.settings, session).await?;
+        if let Some(hit) = self.generations.stores().hot(now, session.req_header(), ctx) {
             return Ok(Outcome::Hit(hit, How::default()));
         }
         if ctx.method == Method::Options && route::raw_path(session.req_header()) == b"*" {
@@ -116,30 +122,31 @@ impl Edge {
             route::Target::Probe(probe) => Ok(Outcome::Probe(probe)),
             route::Target::Key(key) => {
                 let local = session.server_addr().and_then(|address| address.as_inet().copied());
-                self.found(&Asked { request: session.req_header(), key: &key, local }, ctx).await
+                self.found(now, &Asked { request: session.req_header(), key: &key, local }, ctx).await
             }
         }
     }
 
     /// What a key leads to: an object of a pack, of the CAS, or of an origin.
-    async fn found(&self, asked: &Asked<'_>, ctx: &mut Ctx) -> Result<Outcome, Refusal> {
-        let place = Place::of(asked, &self.stores.mounts, &self.settings)?;
+    async fn found(&self, now: &Now, asked: &Asked<'_>, ctx: &mut Ctx) -> Result<Outcome, Refusal> {
+        let stores = self.generations.stores();
+        let place = Place::of(asked, &now.mounts, &now.settings)?;
         ctx.route = place.route();
         let path = match place {
             Place::Asset(path) => path,
             Place::Store(question) => {
-                let hit = self.stores.find(&self.settings, asked, question, ctx).await?;
+                let hit = stores.find(now, asked, question, ctx).await?;
                 return Ok(Outcome::Hit(hit, How::default()));
             }
         };
-        let (place, rules) = self.stores.origins.rules(&path);
+        let (place, rules) = now.origins.rules(&path);
         let wish = Wish {
-            settings: &self.settings,
-            stores: &self.stores,
+            now,
+            stores,
             request: asked.request,
             path: &path,
             rules,
-            live: self.live.as_ref().zip(place),
+            live: now.live.as_deref().zip(place),
             method: ctx.method,
             corr_id: ctx.corr_id_bytes(),
         };
@@ -150,7 +157,7 @@ impl Edge {
         match found? {
             Found::Hit(stored, how) => {
                 let key = stored::hot_key(&stored, asked.key);
-                let hit = self.stores.negotiated(&self.settings, &key, stored, asked.request).await?;
+                let hit = stores.negotiated(now, &key, stored, asked.request).await?;
                 // What an origin was asked for is a miss, and counted.
                 if how.forward.is_none() {
                     lookup::count(&hit, ctx);
@@ -161,34 +168,34 @@ impl Edge {
             }
             // Its body, where a GET has one, was read away before it was known where it goes.
             Found::Through if has_body(asked.request) => Err(Refusal::close(Reason::BodyCap)),
-            Found::Through => self.through(asked.request, Reason::NotAllowed),
+            Found::Through => through(now, asked.request, Reason::NotAllowed),
             Found::Moving(reader, head, how) => Ok(Outcome::Moving(reader, head, how)),
             Found::Passing(head, body, how) => Ok(Outcome::Passing(head, body, how)),
         }
     }
+}
 
-    /// Where a request goes that may be proxied as it is; refused for `otherwise` if its path has no origin that takes such requests. A pinned path
-    /// has none: what goes through is not compared with its pin.
-    fn through(&self, request: &RequestHeader, otherwise: Reason) -> Result<Outcome, Refusal> {
-        let Ok(route::Target::Key(key)) = route::target(request) else { return Err(Refusal::close(otherwise)) };
-        let path = key.strip_prefix(route::ASSETS).unwrap_or_default();
-        let pinned = self.stores.lock.as_ref().is_some_and(|lock| lock.contains_key(path));
-        let (Some(live), Some(origin), false) = (&self.live, self.stores.origins.of(path), pinned) else {
-            return Err(Refusal::close(otherwise));
-        };
-        if !origin.1.pass {
-            return Err(Refusal::close(otherwise));
-        }
-        if via::loops(&request.headers, &self.settings.name) {
-            return Err(Refusal::close(Reason::Loop));
-        }
-        if request.headers.contains_key(header::TRANSFER_ENCODING) && !fields::is_chunked(&request.headers) {
-            // Pingora takes such a body apart and would send it on as another one.
-            return Err(Refusal::close(Reason::BadRequest));
-        }
-        let place = live.fills.passage()?;
-        Ok(Outcome::Through(Through::new(&self.settings, request, path, origin, place)))
+/// Where a request goes that may be proxied as it is; refused for `otherwise` if its path has no origin that takes such requests. A pinned path
+/// has none: what goes through is not compared with its pin.
+fn through(now: &Now, request: &RequestHeader, otherwise: Reason) -> Result<Outcome, Refusal> {
+    let Ok(route::Target::Key(key)) = route::target(request) else { return Err(Refusal::close(otherwise)) };
+    let path = key.strip_prefix(route::ASSETS).unwrap_or_default();
+    let pinned = now.lock.as_ref().is_some_and(|lock| lock.contains_key(path));
+    let (Some(live), Some(origin), false) = (&now.live, now.origins.of(path), pinned) else {
+        return Err(Refusal::close(otherwise));
+    };
+    if !origin.1.pass {
+        return Err(Refusal::close(otherwise));
     }
+    if via::loops(&request.headers, &now.settings.name) {
+        return Err(Refusal::close(Reason::Loop));
+    }
+    if request.headers.contains_key(header::TRANSFER_ENCODING) && !fields::is_chunked(&request.headers) {
+        // Pingora takes such a body apart and would send it on as another one.
+        return Err(Refusal::close(Reason::BadRequest));
+    }
+    let place = live.fills.passage()?;
+    Ok(Outcome::Through(Through::new(&now.settings, request, path, origin, place)))
 }
 
 /// Whether a request says that it has a body.
@@ -212,15 +219,15 @@ impl ProxyHttp for Edge {
     type CTX = Ctx;
 
     fn new_ctx(&self) -> Ctx {
-        Ctx::new()
+        Ctx::new(self.generations.now())
     }
 
     /// None: Pingora's default adds a compression module that costs every request and that we never use.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     /// The deadlines of this connection. Pingora forgets them with each request of a connection, so they are set on every one.
-    async fn early_request_filter(&self, session: &mut Session, _ctx: &mut Ctx) -> Result<()> {
-        let ingress = &self.settings.ingress;
+    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
+        let ingress = &ctx.now.settings.ingress;
         if session.get_keepalive().is_some() {
             let draining = !READINESS.holds(Condition::NotDraining);
             // Zero would mean for ever.
@@ -239,14 +246,14 @@ impl ProxyHttp for Edge {
 
     /// Reached by what `request_filter` let through alone.
     async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
-        match (&mut ctx.through, &self.live) {
+        match (&mut ctx.through, &ctx.now.live) {
             (Some(through), Some(live)) => through.peer(live).await,
             _ => Error::e_explain(ErrorType::InternalError, "the offline edge has no upstream"),
         }
     }
 
     async fn upstream_request_filter(&self, _: &mut Session, request: &mut RequestHeader, ctx: &mut Ctx) -> Result<()> {
-        match (&mut ctx.through, &self.live) {
+        match (&mut ctx.through, &ctx.now.live) {
             (Some(through), Some(live)) => through.dress(live, request),
             _ => Ok(()),
         }
@@ -263,10 +270,10 @@ impl ProxyHttp for Edge {
     }
 
     async fn response_filter(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
-        let (Some(through), Some(live)) = (&mut ctx.through, &self.live) else { return Ok(()) };
+        let (Some(through), Some(live)) = (&mut ctx.through, &ctx.now.live) else { return Ok(()) };
         ctx.status = response.status.as_u16();
         let request = session.req_header();
-        through.answer(&self.settings, live, (request, &ctx.corr_id), response).await
+        through.answer(&ctx.now.settings, live, (request, &ctx.corr_id), response).await
     }
 
     /// An answer broke off: its client left, or its bytes turned out bad after the header was sent. The connection is cut, so that
@@ -278,7 +285,8 @@ impl ProxyHttp for Edge {
                 None => Refusal::internal(error.to_string()),
             };
             // A refusal that can't be written either leaves nothing to do.
-            let _ = fail::refuse(&self.settings, session, ctx, refusal).await;
+            let now = ctx.now.clone();
+            let _ = fail::refuse(&now.settings, session, ctx, refusal).await;
         }
         FailToProxy { error_code: ctx.status, can_reuse_downstream: false }
     }
@@ -289,6 +297,6 @@ impl ProxyHttp for Edge {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Ctx) {
-        record::request(&self.settings, session, error, ctx);
+        record::request(&ctx.now.settings, session, error, ctx);
     }
 }

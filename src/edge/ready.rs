@@ -8,6 +8,7 @@ use pingora::http::ResponseHeader;
 
 use super::cors;
 use super::filled::Filled;
+use super::now::Now;
 use super::settings::Settings;
 use crate::observe::metrics::{HitKind, Route};
 use crate::rules::date;
@@ -31,6 +32,8 @@ pub struct Ready {
     /// 304 likewise.
     not_modified: ResponseHeader,
     source: Source,
+    /// Which way it looks: see `Now::look`.
+    pub look: u64,
 }
 
 /// What an object's being valid depends on.
@@ -72,7 +75,7 @@ pub struct Presentation {
 
 impl Ready {
     /// Prepare `object`.
-    pub fn object(settings: &Settings, object: Object, source: Source, presentation: Presentation) -> Result<Self> {
+    pub fn object(now: &Now, object: Object, source: Source, presentation: Presentation) -> Result<Self> {
         let etag = HeaderValue::try_from(&*object.etag).map_err(|_| bad_header())?;
         let mut full = ResponseHeader::build_no_case(StatusCode::OK, Some(20))?;
         full.insert_header(
@@ -94,31 +97,32 @@ impl Ready {
         let mut not_modified = ResponseHeader::build_no_case(StatusCode::NOT_MODIFIED, Some(14))?;
         not_modified.insert_header(header::ETAG, etag)?;
         for header in [&mut full, &mut not_modified] {
-            shared(settings, header, &presentation)?;
+            shared(&now.settings, header, &presentation)?;
         }
-        Ok(Self::of(Some(object), presentation, None, full, not_modified, source))
+        Ok(Self::of(now, Some(object), presentation, None, full, not_modified, source))
     }
 
     /// Prepare an object that came from an origin: its stored header fields, and ours.
     pub fn filled(
-        settings: &Settings,
+        now: &Now,
         object: Object,
         source: Source,
         presentation: Presentation,
         filled: Filled,
     ) -> Result<Self> {
-        let (full, not_modified) = filled.headers(settings, &object, &presentation)?;
-        Ok(Self::of(Some(object), presentation, Some(filled), full, not_modified, source))
+        let (full, not_modified) = filled.headers(&now.settings, &object, &presentation)?;
+        Ok(Self::of(now, Some(object), presentation, Some(filled), full, not_modified, source))
     }
 
     /// Prepare the 204 of a tile that is absent.
-    pub fn no_content(settings: &Settings, source: Source, presentation: Presentation) -> Result<Self> {
+    pub fn no_content(now: &Now, source: Source, presentation: Presentation) -> Result<Self> {
         let mut full = ResponseHeader::build_no_case(StatusCode::NO_CONTENT, Some(14))?;
-        shared(settings, &mut full, &presentation)?;
-        Ok(Self::of(None, presentation, None, full.clone(), full, source))
+        shared(&now.settings, &mut full, &presentation)?;
+        Ok(Self::of(now, None, presentation, None, full.clone(), full, source))
     }
 
     fn of(
+        now: &Now,
         object: Option<Object>,
         presentation: Presentation,
         filled: Option<Filled>,
@@ -126,7 +130,16 @@ impl Ready {
         not_modified: ResponseHeader,
         source: Source,
     ) -> Self {
-        Self { object, presentation, repr_digest: OnceLock::new(), filled, full, not_modified, source }
+        Self {
+            object,
+            presentation,
+            repr_digest: OnceLock::new(),
+            filled,
+            full,
+            not_modified,
+            source,
+            look: now.look(),
+        }
     }
 
     /// What it depends on.

@@ -9,6 +9,7 @@ use crate::observe::access::Policy;
 use crate::store::decode::Caps;
 
 /// The settings of the edge.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Bounds on requests and connections.
     pub ingress: IngressConf,
@@ -68,5 +69,18 @@ impl Settings {
             via: HeaderValue::try_from(format!("1.1 {}", conf.fill.name))?,
             pass_body_bytes: conf.fill.max_object_bytes,
         })
+    }
+
+    /// Whether what is made ready by both looks the same. These only say what a request may cost, and what is told of it.
+    pub fn looks_like(&self, other: &Self) -> bool {
+        let shown = Self {
+            ingress: other.ingress.clone(),
+            multi_range: other.multi_range,
+            chunk_bytes: other.chunk_bytes,
+            access: other.access,
+            pass_body_bytes: other.pass_body_bytes,
+            ..self.clone()
+        };
+        shown == *other
     }
 }

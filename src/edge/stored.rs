@@ -10,9 +10,9 @@ use super::blocking::off_worker;
 use super::fail::Refusal;
 use super::filled::Filled;
 use super::lookup::Stores;
+use super::now::Now;
 use super::ready::{Presentation, Ready, Source};
 use super::route::ASSETS;
-use super::settings::Settings;
 use crate::fill::FillKey;
 use crate::observe::metrics::{HitKind, Reason, Route};
 use crate::rules::caching::{self, Freshness, StoredAnswer};
@@ -30,23 +30,23 @@ impl Stores {
     /// what a pin asks for, or turned out to be corrupt and was quarantined: it may be filled anew.
     pub async fn stored(
         &self,
-        settings: &Settings,
+        now: &Now,
         key: &FillKey,
         request: &RequestHeader,
     ) -> Result<Option<Arc<Ready>>, Refusal> {
         // The canonical path, so that a plain request finds it without a look at the rest.
         let base = key.base();
         let hot_key = format!("{ASSETS}{base}");
-        let answers = |ready: &Arc<Ready>| ready.holds() && ready.filled.as_ref().is_none_or(|f| f.matches(request));
+        let answers = |ready: &Arc<Ready>| now.holds(ready) && ready.filled.as_ref().is_none_or(|f| f.matches(request));
         if let Some(ready) = self.hot.get(&hot_key).filter(answers) {
             return Ok(Some(ready));
         }
         // Taken before the index is read: if the path changes meanwhile, what we hold is asked for again.
         let stamp = self.cas.stamp(&key.path);
         let cas = self.cas.clone();
-        let rows = off_worker(settings, move || cas.candidates(&base)).await?;
+        let rows = off_worker(&now.settings, move || cas.candidates(&base)).await?;
         let Some(chosen) = choose(rows, &request.headers) else { return Ok(None) };
-        if self.lock.as_ref().and_then(|lock| lock.get(&key.path)).is_some_and(|pin| *pin != chosen.info.hash) {
+        if now.lock.as_ref().and_then(|lock| lock.get(&key.path)).is_some_and(|pin| *pin != chosen.info.hash) {
             let imported = chosen.info.pinned;
             return if imported { Err(Refusal::new(Reason::Corrupt)) } else { Ok(None) };
         }
@@ -58,7 +58,7 @@ impl Stores {
         }
         let recency = Some(Arc::new(self.cas.recency(&chosen.info.path)));
         let source = Source::Cas { cas: self.cas.clone(), stamp, recency };
-        let joined = self.flights.join(settings, &row_key, self.open(settings, &row_key, key, chosen, source)).await;
+        let joined = self.flights.join(now, &row_key, self.open(now, &row_key, key, chosen, source)).await;
         match joined {
             // Somebody else's look-up may have opened another generation of the row, for another request.
             Ok(ready) if answers(&ready) => {
@@ -70,37 +70,37 @@ impl Stores {
             Ok(_) => Ok(None),
             Err(refusal) if refusal.reason() == Reason::NotFound => Ok(None),
             // It is quarantined; where an origin has it, it is filled anew.
-            Err(refusal) if refusal.reason() == Reason::Corrupt && self.origins.of(&key.path).is_some() => Ok(None),
+            Err(refusal) if refusal.reason() == Reason::Corrupt && now.origins.of(&key.path).is_some() => Ok(None),
             Err(refusal) => Err(refusal),
         }
     }
 
     async fn open(
         &self,
-        settings: &Settings,
+        now: &Now,
         row_key: &str,
         key: &FillKey,
         chosen: Chosen,
         source: Source,
     ) -> Result<Arc<Ready>, Refusal> {
         let (cas, info) = (self.cas.clone(), chosen.info.clone());
-        let object = off_worker(settings, move || cas.object(&info)).await?;
+        let object = off_worker(&now.settings, move || cas.object(&info)).await?;
         let object = object.ok_or_else(|| Refusal::new(Reason::NotFound))?;
         let presentation = Presentation {
             route: Route::Asset,
             kind: HitKind::Cas,
-            cache_control: settings.cache_control.clone(),
+            cache_control: now.settings.cache_control.clone(),
             negotiable: object.coding != Coding::Identity,
             ranges: true,
         };
         let ready = match chosen.answer {
-            None => Ready::object(settings, object, source, presentation),
+            None => Ready::object(now, object, source, presentation),
             Some(answer) => {
-                let rules = self.origins.rules(&key.path).1.clone();
+                let rules = now.origins.rules(&key.path).1.clone();
                 let freshness = Freshness::of(&answer, &rules.caching);
                 let no_transform = caching::no_transform(&answer.headers);
                 let filled = Filled { info: chosen.info, answer: Arc::new(answer), freshness, no_transform, rules };
-                Ready::filled(settings, object, source, presentation, filled)
+                Ready::filled(now, object, source, presentation, filled)
             }
         };
         let ready = Arc::new(ready.map_err(|error| Refusal::internal(error.to_string()))?);

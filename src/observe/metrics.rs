@@ -15,5 +15,5 @@ pub use encoding::text;
 pub use families::{Metric, Source};
 pub use markdown::markdown;
 pub use origins::{ByOrigin, MAX_ORIGINS, OriginLabel};
-pub use series::{BUCKETS_US, Counter, Counters, Gauge, Gauges, Histograms, Label};
+pub use series::{BUCKETS_US, Counter, Counters, Gauge, Gauges, Histograms, Label, SHARDS, shard};
 pub use table::*;

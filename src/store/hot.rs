@@ -2,6 +2,8 @@
 //!
 //! What the values are is their owner's business, and whether they are still right too (see `Cas::holds`).
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
@@ -14,7 +16,7 @@ const OVERHEAD: u64 = 96;
 /// A cache of values by path, or by any other bytes.
 pub struct Hot<V> {
     cache: Cache<Box<[u8]>, Weighed<V>, ByWeight>,
-    heaviest: u64,
+    heaviest: AtomicU64,
 }
 
 #[derive(Clone)]
@@ -50,7 +52,7 @@ impl<V: Clone> Hot<V> {
             }
             Err(_) => Cache::with_weighter(256, bytes, ByWeight),
         };
-        Self { cache, heaviest: bytes / SHARE }
+        Self { cache, heaviest: AtomicU64::new(bytes / SHARE) }
     }
 
     /// The value at `key`.
@@ -63,7 +65,7 @@ impl<V: Clone> Hot<V> {
     pub fn insert(&self, key: impl AsRef<[u8]>, value: V, weight: u64) {
         let key = key.as_ref();
         let weight = weight.saturating_add(key.len() as u64 + OVERHEAD);
-        if weight > self.heaviest {
+        if weight > self.heaviest.load(Relaxed) {
             self.remove(key);
             return;
         }
@@ -73,6 +75,17 @@ impl<V: Clone> Hot<V> {
     /// Let go of `key`.
     pub fn remove(&self, key: impl AsRef<[u8]>) {
         self.cache.remove(key.as_ref());
+    }
+
+    /// Let go of every value that is not to be `kept`.
+    pub fn retain(&self, kept: impl Fn(&V) -> bool) {
+        self.cache.retain(|_, entry| kept(&entry.value));
+    }
+
+    /// Hold at most `bytes` bytes from now on; what is above goes at once.
+    pub fn set_bound(&self, bytes: u64) {
+        self.heaviest.store(bytes / SHARE, Relaxed);
+        self.cache.set_capacity(bytes);
     }
 
     /// Let go of everything.
@@ -139,6 +152,30 @@ mod tests {
         hot.insert("c", Bytes::new(), 1);
         hot.clear();
         assert_eq!((hot.get("c"), hot.bytes()), (None, 0));
+    }
+
+    #[test]
+    fn a_lower_bound_holds_at_once_and_a_higher_one_takes_heavier_values() {
+        let hot = Hot::new(8 * MIB);
+        for number in 0..1500_u32 {
+            hot.insert(format!("path/{number}"), number, 4096);
+        }
+        assert!(hot.bytes() > 4 * MIB);
+        hot.set_bound(2 * MIB);
+        assert!(hot.bytes() <= 2 * MIB, "{}", hot.bytes());
+        hot.insert("heavy", 1, MIB);
+        assert_eq!(hot.get("heavy"), None);
+        hot.set_bound(32 * MIB);
+        hot.insert("heavy", 1, MIB);
+        assert_eq!(hot.get("heavy"), Some(1));
+    }
+
+    #[test]
+    fn what_is_not_kept_is_gone_and_the_rest_stays() {
+        let hot = Hot::new(MIB);
+        (0..100).for_each(|number| hot.insert(format!("path/{number}"), number, 10));
+        hot.retain(|number| number % 2 == 0);
+        assert_eq!((hot.len(), hot.get("path/4"), hot.get("path/5")), (50, Some(4), None));
     }
 
     #[test]

@@ -4,14 +4,14 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 /// More shards than this buy nothing: a thread picks one and keeps it.
-const SHARDS: usize = 16;
+pub const SHARDS: usize = 16;
 
 /// A shard alone on its cache lines (128: adjacent lines are prefetched in pairs).
 #[repr(align(128))]
 struct Shard(AtomicU64);
 
-/// The shard of this thread.
-fn shard() -> usize {
+/// The shard of this thread, below [`SHARDS`].
+pub fn shard() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
         static MINE: usize = NEXT.fetch_add(1, Relaxed) % SHARDS;
