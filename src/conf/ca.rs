@@ -16,20 +16,24 @@ use super::{Conf, Mode};
 /// Bound on a bundle, in bytes: that of Mozilla has 230 KB.
 const MAX_BYTES: u64 = 16 << 20;
 
+/// A bundle's path and, where it was read, the BLAKE3 of its bytes.
+type Bundle = (PathBuf, Option<[u8; 32]>);
+
 /// Read `ca_file`, and see that a connector could.
-pub(super) fn file(r: &mut Reader) -> Option<Option<PathBuf>> {
-    let file = r.optional("ca_file", string)?.map(PathBuf::from);
-    if let Some(file) = file.as_ref().filter(|_| r.outside().read)
-        && let Err(why) = check(file)
-    {
-        let what = format!(
-            "names `{}`, which {why}; allowed: a PEM file of certificates alone",
-            echo(&file.to_string_lossy())
-        );
-        r.contradiction("ca_file", &what);
-        return None;
+pub(super) fn file(r: &mut Reader) -> Option<Option<Bundle>> {
+    let Some(file) = r.optional("ca_file", string)?.map(PathBuf::from) else { return Some(None) };
+    if !r.outside().read {
+        return Some(Some((file, None)));
     }
-    Some(file)
+    match check(&file) {
+        Ok(digest) => Some(Some((file, Some(digest)))),
+        Err(why) => {
+            let name = echo(&file.to_string_lossy());
+            let what = format!("names `{name}`, which {why}; allowed: a PEM file of certificates alone");
+            r.contradiction("ca_file", &what);
+            None
+        }
+    }
 }
 
 /// See that the system has trust anchors, where an https origin would be asked and the conf has none.
@@ -50,7 +54,8 @@ pub(super) fn check_system(r: &mut Reader, conf: &Conf) {
     r.contradiction("edge.origins", &what);
 }
 
-fn check(file: &Path) -> Result<(), String> {
+/// The BLAKE3 of a bundle that a connector can use.
+fn check(file: &Path) -> Result<[u8; 32], String> {
     let bytes = read_regular(file, MAX_BYTES).map_err(|error| format!("cannot be read: {error}"))?;
     let mut certificates = 0;
     for item in rustls_pemfile::read_all(&mut bytes.as_slice()) {
@@ -65,5 +70,5 @@ fn check(file: &Path) -> Result<(), String> {
             Err(error) => return Err(format!("is no PEM ({})", echo(&error.to_string()))),
         }
     }
-    if certificates == 0 { Err("holds no certificate".into()) } else { Ok(()) }
+    if certificates == 0 { Err("holds no certificate".into()) } else { Ok(*blake3::hash(&bytes).as_bytes()) }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::kind::Kind;
+use super::reload::Reload;
 use super::table::{KEYS, Key, SECTIONS, Section};
 
 /// The packs that the sample conf shows.
@@ -34,11 +35,14 @@ exits with 2.
 - Sizes: `KiB`, `MiB`, `GiB` are powers of 1024, `KB`, `MB`, `GB` of 1000; a plain number is bytes. Durations: `50ms`, `5s`, `1h 30m`.
 - `edge.packs` in a variable takes `PATH` or `NAME=PATH`, as `--pack` does, or maps in brackets; `edge.origins` takes maps in brackets.
 - A flag or a variable gives `edge.bind` addresses in clear text; certificates stand in the file.
-- A secret stands as `{env: NAME}` or `{file: PATH}`. It is read once, at the start, and no error, log or command prints it. A
+- A secret stands as `{env: NAME}` or `{file: PATH}`. It is read at the start and on SIGHUP, and no error, log or command prints it. A
   newline at the end of the file is no part of it; a variable's name may not begin with `SVC_EDGE_`.
 - An origin's `url` replaces its `prefix`: with `prefix: fonts/` and `url: https://fonts.example/s/`, a miss of `fonts/a b.pbf` asks
   fonts.example for `/s/a%20b.pbf`.
 - A section whose keys are all left out, or that is empty, has its defaults.
+- SIGHUP has the conf read again, with everything it names: the same file, under the same flags and in the same environment. It is checked whole,
+  packs included, and takes effect at once or, where anything is wrong with it, not at all. Keys with `yes` under *reload* change while serving; the
+  others keep their values, and are named in the log and by `conf_needs_upgrade`, until the process is replaced.
 
 `conf/svc-edge.yaml` shows every key at its default.
 ";
@@ -50,12 +54,19 @@ pub fn page() -> String {
         let title = if section.path.is_empty() { "Top level" } else { section.path };
         let title = if section.path.is_empty() { title.to_owned() } else { format!("`{title}`") };
         // Writing to a string does not fail.
-        let _ =
-            write!(page, "\n## {title}\n\n{}\n\n| key | default | allowed | what |\n|---|---|---|---|\n", section.help);
+        let _ = write!(
+            page,
+            "\n## {title}\n\n{}\n\n| key | default | allowed | reload | what |\n|---|---|---|---|---|\n",
+            section.help
+        );
         for key in KEYS.iter().filter(|key| key.section() == section.path) {
             let default = if key.default.is_empty() { "required".to_owned() } else { format!("`{}`", key.default) };
             let allowed = key.kind.to_string().replace('|', "\\|");
-            let _ = writeln!(page, "| `{}` | {default} | {allowed} | {} |", key.name(), key.help);
+            let reload = match key.reload() {
+                Reload::Now => "yes",
+                Reload::Upgrade => "no",
+            };
+            let _ = writeln!(page, "| `{}` | {default} | {allowed} | {reload} | {} |", key.name(), key.help);
         }
     }
     page

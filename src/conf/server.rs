@@ -31,6 +31,8 @@ pub struct ServerSection {
     /// Trust anchors for origins, in PEM, each of them sound; `None` is the system's, which are sound where an https origin
     /// needs them.
     pub ca_file: Option<PathBuf>,
+    /// BLAKE3 of that file, as it was read.
+    pub ca_digest: Option<[u8; 32]>,
 }
 
 /// Read the section.
@@ -44,7 +46,7 @@ pub(super) fn parse(r: &mut Reader) -> Option<ServerSection> {
     let fast_timeout_to_tokio_threshold_seconds = r.optional("fast_timeout_to_tokio_threshold_seconds", number);
     let grace_period_seconds = r.get("grace_period_seconds", number);
     let graceful_shutdown_timeout_seconds = r.get("graceful_shutdown_timeout_seconds", number);
-    let ca_file = ca::file(r);
+    let ca = ca::file(r);
     Some(ServerSection {
         version: version?,
         threads: threads?.map_or_else(cores, to_usize),
@@ -55,7 +57,8 @@ pub(super) fn parse(r: &mut Reader) -> Option<ServerSection> {
         fast_timeout_to_tokio_threshold_seconds: fast_timeout_to_tokio_threshold_seconds?,
         grace_period_seconds: grace_period_seconds?,
         graceful_shutdown_timeout_seconds: graceful_shutdown_timeout_seconds?,
-        ca_file: ca_file?,
+        ca_digest: ca.as_ref()?.as_ref().and_then(|(_, digest)| *digest),
+        ca_file: ca?.map(|(path, _)| path),
     })
 }
 

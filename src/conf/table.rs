@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::kind::Kind::{self, *};
+use super::reload::{self, Reload};
 
 /// A key of the conf.
 #[derive(Debug)]
@@ -311,6 +312,11 @@ impl Key {
     /// The path of the section it stands in.
     pub fn section(&self) -> &'static str {
         parent(self.path)
+    }
+
+    /// When a changed value takes effect: see the table in `reload`.
+    pub fn reload(&self) -> Reload {
+        reload::of(self.path).unwrap_or(Reload::Upgrade)
     }
 
     /// Its environment variable: `SVC_EDGE_EDGE__MODE` for `edge.mode`. Keys of list items have none.

@@ -3,7 +3,7 @@
 use super::*;
 
 /// One value of each key that is right and is not its default.
-const OTHERS: &[(&str, &str)] = &[
+pub const OTHERS: &[(&str, &str)] = &[
     ("threads", "3"),
     ("listener_tasks_per_fd", "2"),
     ("work_stealing", "false"),
@@ -88,7 +88,7 @@ const OTHERS: &[(&str, &str)] = &[
 ];
 
 /// `version` has one value; what items can't be without is in every document.
-const WITHOUT_OTHERS: &[&str] = &[
+pub const WITHOUT_OTHERS: &[&str] = &[
     "version",
     "edge.bind[].addr",
     "edge.bind[].tls[].cert",
@@ -98,10 +98,11 @@ const WITHOUT_OTHERS: &[&str] = &[
 ];
 
 /// The defaults, with the item that a document of `key` has.
-fn base(key: &Key) -> Conf {
+pub fn base(key: &Key) -> Conf {
     let mut base = defaults();
     match key.section() {
         "edge.bind[]" => base.edge.bind = vec![bind("127.0.0.1:1")],
+        "edge.bind[].tls[]" => base.edge.bind = vec![BindConf { tls: vec![certificate()], ..bind("127.0.0.1:1") }],
         "edge.packs[]" => base.edge.packs = vec![pack("p.pmtiles", "p")],
         "edge.origins[]" => base.edge.origins = vec![origin("", "http://o.example/")],
         _ => {}

@@ -25,6 +25,7 @@ mod live;
 mod origins;
 mod packs;
 mod pins;
+mod reload;
 mod secrets;
 
 type Loaded = Result<Conf, ConfErrors>;
@@ -107,6 +108,7 @@ fn defaults() -> Conf {
         grace_period_seconds: 10,
         graceful_shutdown_timeout_seconds: 5,
         ca_file: None,
+        ca_digest: None,
     };
     let edge = Edge {
         bind: vec![bind("127.0.0.1:8080")],
