@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::read::Reader;
-use super::value::{size, time};
+use super::value::{network, size, time};
+use crate::rules::client::Network;
 
 /// Bounds on requests and on those who make them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct IngressConf {
     pub uri_bytes: usize,
     /// How much of an unexpected request body is read away, in bytes.
     pub body_bytes: u64,
+    /// Networks of proxies whose X-Forwarded-For and PROXY protocol are believed.
+    pub trusted_proxies: Vec<Network>,
 }
 
 /// Read the section.
@@ -33,6 +36,7 @@ pub(super) fn parse(r: &mut Reader) -> Option<IngressConf> {
     let header_bytes = r.length("edge.ingress.header_bytes");
     let uri_bytes = r.length("edge.ingress.uri_bytes");
     let body_bytes = r.get("edge.ingress.body_bytes", size);
+    let trusted_proxies = r.list("edge.ingress.trusted_proxies", network);
     if let (Some(header), Some(uri)) = (header_bytes, uri_bytes)
         && uri > header
     {
@@ -49,5 +53,6 @@ pub(super) fn parse(r: &mut Reader) -> Option<IngressConf> {
         header_bytes: header_bytes?,
         uri_bytes: uri_bytes?,
         body_bytes: body_bytes?,
+        trusted_proxies: trusted_proxies?,
     })
 }

@@ -56,6 +56,8 @@ pub enum Kind {
     Contact,
     /// A secret, which does not stand in the conf itself.
     Secret,
+    /// A network in CIDR notation, or one address.
+    Network,
     /// Or `null`.
     OrNull(&'static Kind),
 }
@@ -153,6 +155,7 @@ impl fmt::Display for Kind {
             Kind::Token => f.write_str("1–64 of the characters of a token, such as `edge-fra1`"),
             Kind::Contact => f.write_str("an http or https URL, or a mail address"),
             Kind::Secret => f.write_str("`{env: NAME}` or `{file: PATH}`, with 16 or more of visible ASCII there"),
+            Kind::Network => f.write_str("a network such as `10.0.0.0/8` or `2001:db8::/32`, or one address"),
             Kind::OrNull(kind) => write!(f, "{kind}; or `null`"),
         }
     }

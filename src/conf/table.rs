@@ -214,6 +214,8 @@ keys! {
         "Bound on a request's target, at most `header_bytes`; 414 above.";
     "edge.ingress.body_bytes", Size(0, 16 * MIB), "64KiB",
         "How much of a request body that nobody expects is read away before the connection is closed.";
+    "edge.ingress.trusted_proxies", List(&Network), "[]",
+        "Networks of proxies whose X-Forwarded-For and PROXY protocol are believed.";
 
     "edge.http.hsts", Bool, "true",
         "Whether answers over TLS have `Strict-Transport-Security` for a year, by which browsers ask this host over TLS alone; clear text never has it.";

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::kind::Kind;
 use super::url::base_url;
 use super::yaml::{Mark, Node, Value};
+use crate::rules::client::Network;
 
 /// Why a node is no value of its kind: where, and what it is instead.
 #[derive(Debug, PartialEq, Eq)]
@@ -109,6 +110,12 @@ pub(super) fn address(kind: &Kind, node: &Node) -> Converted<SocketAddr> {
         None => text.parse().ok(),
     };
     parsed.ok_or_else(|| Wrong::new(node, format!("`{}` is no address to listen on", echo(text))))
+}
+
+/// A network in CIDR notation.
+pub(super) fn network(kind: &Kind, node: &Node) -> Converted<Network> {
+    let text = text(kind, node)?;
+    text.parse().map_err(|error| Wrong::new(node, format!("`{}` {error}", echo(text))))
 }
 
 /// A field value as RFC 9110 §5.5 has it, of visible ASCII and spaces inside: what every recipient reads alike.

@@ -54,6 +54,8 @@ const fn row(reason: Reason) -> (StatusCode, &'static str, bool) {
         Reason::Origin => (StatusCode::BAD_GATEWAY, "The origin gave no usable answer", false),
         Reason::NotAllowed => (StatusCode::FORBIDDEN, "That may not be asked of an origin", false),
         Reason::Loop => (StatusCode::LOOP_DETECTED, "The request came through here before", false),
+        Reason::RateLimit => (StatusCode::TOO_MANY_REQUESTS, "Too many requests a second", true),
+        Reason::Inflight => (StatusCode::SERVICE_UNAVAILABLE, "Too many requests at a time", true),
         Reason::OnlyIfCached => (StatusCode::GATEWAY_TIMEOUT, "Nothing stored may answer this", false),
     }
 }

@@ -19,15 +19,18 @@ pub enum Condition {
     NotDraining,
     /// Every worker of the fills works. Offline there are none, and nothing is missing.
     FillWorkers,
+    /// Requests come to an end: their places are not all held by ones that never do. Refusals, however many, don't clear it.
+    ShedderStable,
 }
 
 /// All conditions with their names, in the order of their bits.
-const CONDITIONS: [(Condition, &str); 5] = [
+const CONDITIONS: [(Condition, &str); 6] = [
     (Condition::PacksVerified, "packs_verified"),
     (Condition::CasWritable, "cas_writable"),
     (Condition::Listener, "listener"),
     (Condition::NotDraining, "not_draining"),
     (Condition::FillWorkers, "fill_workers"),
+    (Condition::ShedderStable, "shedder_stable"),
 ];
 
 /// The conditions that hold: one bit each.
@@ -41,9 +44,11 @@ pub struct Readiness {
 pub static READINESS: Readiness = Readiness::new();
 
 impl Readiness {
-    /// Nothing holds yet but that nobody asked us to stop, and that no worker is missing: live mode says when it starts some.
+    /// Nothing holds yet but that nobody asked us to stop, that no request is stuck, and that no worker is missing: live mode says when it starts some.
     const fn new() -> Self {
-        let bits = 1 << Condition::NotDraining as u32 | 1 << Condition::FillWorkers as u32;
+        let bits = 1 << Condition::NotDraining as u32
+            | 1 << Condition::FillWorkers as u32
+            | 1 << Condition::ShedderStable as u32;
         Self { bits: AtomicU32::new(bits), telling: Mutex::new(()) }
     }
 

@@ -4,6 +4,7 @@ pub mod allow;
 pub mod asset_key;
 pub mod cache_status;
 pub mod caching;
+pub mod client;
 pub mod corr_id;
 pub mod date;
 pub mod encoding;

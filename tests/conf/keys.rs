@@ -74,6 +74,7 @@ pub const OTHERS: &[(&str, &str)] = &[
     ("edge.ingress.uri_bytes", "1KiB"),
     ("edge.ingress.body_bytes", "0"),
     ("edge.http.hsts", "false"),
+    ("edge.ingress.trusted_proxies", "[10.0.0.0/8, \"fd00::/8\", 192.0.2.1]"),
     ("edge.http.multi_range", "true"),
     ("edge.http.chunk_bytes", "16KiB"),
     ("edge.http.cache_control", "no-cache"),

@@ -135,6 +135,7 @@ fn defaults() -> Conf {
             header_bytes: 32 << 10,
             uri_bytes: 8 << 10,
             body_bytes: 64 << 10,
+            trusted_proxies: vec![],
         },
         http: HttpConf {
             hsts: true,

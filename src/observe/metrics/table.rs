@@ -38,7 +38,7 @@ label! {
         UriCap = "uri_cap", BodyCap = "body_cap", Precondition = "precondition", InvalidRange = "invalid_range",
         DecompressCap = "decompress_cap", Corrupt = "corrupt", PackChanged = "pack_changed", Timeout = "timeout",
         Internal = "internal", Draining = "draining", QueueFull = "queue_full", Origin = "origin", NotAllowed = "not_allowed",
-        Loop = "loop", OnlyIfCached = "only_if_cached",
+        Loop = "loop", OnlyIfCached = "only_if_cached", RateLimit = "rate_limit", Inflight = "inflight",
     }
 }
 
@@ -100,7 +100,7 @@ label! {
 
 label! {
     /// What could not take one more.
-    Endpoint { Fill = "fill", Passthrough = "passthrough" }
+    Endpoint { Fill = "fill", Passthrough = "passthrough", Assets = "assets", Blobs = "cas", Other = "other" }
 }
 
 label! {
@@ -148,6 +148,8 @@ pub static QUEUE_DROPPED: Counters<QueueName> = Counters::new();
 pub static BUSY_REJECTIONS: Counters<Endpoint> = Counters::new();
 /// Time from the first wish for an object to its commit.
 pub static FILL_LATENCY: Histograms<Whole> = Histograms::new();
+/// Requests whose handling panicked.
+pub static REQUEST_PANICS: Counter = Counter::new();
 /// 1 when every readiness condition holds.
 pub static READY: Gauge = Gauge::new();
 /// Requests sent to origins by fills.
@@ -263,13 +265,19 @@ pub static TABLE: &[Metric] = &[
         "busy_rejections_total",
         ["endpoint"],
         Source::Family(&BUSY_REJECTIONS),
-        "Requests that found every place taken: in the queue of fills, or among the answers that pass through."
+        "Requests that found no room: in the queue of fills (`fill`), among the answers that pass through (`passthrough`), or at admission, by what they asked for (`assets`, `cas`, `other`)."
     ),
     row!(
         "fill_latency_seconds",
         [],
         Source::Histogram(&FILL_LATENCY),
         "Time from the first wish for an object to the commit of its fill."
+    ),
+    row!(
+        "request_panics_total",
+        [],
+        Source::Counter(&REQUEST_PANICS),
+        "Requests whose handling panicked: each was answered with 500 and its connection closed."
     ),
     row!("edge_ready", [], Source::Gauge(&READY), "1 while every readiness condition holds, else 0."),
     row!("edge_build_info", ["version", "commit"], Source::BuildInfo, "Always 1; the labels say what runs."),
