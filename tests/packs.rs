@@ -8,6 +8,8 @@ mod alone;
 mod build;
 #[path = "packs/command.rs"]
 mod command;
+#[path = "packs/generations.rs"]
+mod generations;
 #[path = "packs/hostile_mbtiles.rs"]
 mod hostile_mbtiles;
 #[path = "packs/hostile_pmtiles.rs"]

@@ -103,6 +103,9 @@ impl Generations {
         let old = self.now();
         next.look = old.look + u64::from(!next.looks_like(&old));
         self.shards.iter().for_each(|shard| shard.0.store(Arc::new(next.clone())));
+        if !Arc::ptr_eq(&next.mounts, &old.mounts) {
+            next.mounts.supersede(&old.mounts);
+        }
         // What is not answered any more would still hold memory, and files of packs that are gone. What a request of the old
         // generation puts there behind this is never answered by the new one, and makes room like everything else.
         self.stores.hot.retain(|ready| next.holds(ready));

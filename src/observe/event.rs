@@ -31,6 +31,11 @@ pub enum Event {
         /// Why.
         cause: String,
     },
+    /// A pack is served no more: a reload took it out of the conf.
+    PackUnmounted {
+        /// Its name in URLs.
+        pack: String,
+    },
     /// An object was evicted to keep the CAS below its bounds.
     ObjectsEvicted {
         /// How many.
@@ -166,6 +171,7 @@ impl Event {
             Self::Stopped => (Level::Info, "stopped"),
             Self::PackMounted { .. } => (Level::Info, "pack_mounted"),
             Self::PackLost { .. } => (Level::Warn, "pack_lost"),
+            Self::PackUnmounted { .. } => (Level::Info, "pack_unmounted"),
             Self::ObjectsEvicted { .. } => (Level::Info, "objects_evicted"),
             Self::BlobQuarantined { .. } => (Level::Warn, "blob_quarantined"),
             Self::IndexSetAside { .. } => (Level::Warn, "index_set_aside"),
@@ -193,6 +199,7 @@ impl Event {
             Self::Started { version, mode } => vec![("version", text(version)), ("mode", text(mode))],
             Self::PackMounted { pack, etag } => vec![("pack", text(pack)), ("etag", text(etag))],
             Self::PackLost { pack, cause } => vec![("pack", text(pack)), ("cause", text(cause))],
+            Self::PackUnmounted { pack } => vec![("pack", text(pack))],
             Self::ObjectsEvicted { objects, bytes } => {
                 vec![("objects", Field::Number(*objects)), ("bytes", Field::Number(*bytes))]
             }

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
 
@@ -26,23 +26,35 @@ const MAX_OPENINGS: usize = 4;
 /// All mounts, by the name in URLs.
 pub type Named = HashMap<Box<str>, Arc<Mount>>;
 
-/// All packs of a server.
+/// All packs of one conf. What is unchanged from one conf to the next is shared by both, and so is what watches it.
 pub struct Mounts {
+    set: Arc<Set>,
     shared: Arc<Shared>,
 }
 
+/// The mounts of one conf: replaced one by one as their files are.
+type Set = ArcSwap<Named>;
+
 /// What the threads that open replacements need as well.
 struct Shared {
-    mounts: ArcSwap<Named>,
     looks: Mutex<Looks>,
     book: Book,
 }
 
 #[derive(Default)]
 struct Looks {
-    watches: HashMap<Box<str>, Watch>,
+    watches: HashMap<Box<str>, Watched>,
     /// The packs whose replacement is being opened.
     opening: HashSet<Box<str>>,
+    /// Every set that somebody serves from, or may.
+    sets: Vec<Weak<Set>>,
+}
+
+/// What was seen of the file of one mount.
+#[derive(Default)]
+struct Watched {
+    of: Weak<Mount>,
+    watch: Watch,
 }
 
 impl Mounts {
@@ -54,35 +66,75 @@ impl Mounts {
         let book = Book::open(digests);
         let mut mounts = Named::new();
         for conf in confs {
-            let mount = match Pack::open(conf) {
-                Ok(pack) => mounted(&book, conf, pack, None),
-                Err(error) if conf.verify == Verify::None => {
-                    log::warn!(event = "pack_rejected", pack = conf.name.as_str(), cause = error.to_string().as_str(); "begins out of service");
-                    Mount::new(conf, None)
-                }
-                Err(error) => return Err(error),
-            };
-            if mounts.insert(conf.name.as_str().into(), Arc::new(mount)).is_some() {
+            if mounts.insert(conf.name.as_str().into(), open(&book, conf, None)?).is_some() {
                 return Err(PackError::Duplicate { name: conf.name.clone() });
             }
         }
-        let shared = Shared { mounts: ArcSwap::from_pointee(mounts), looks: Mutex::default(), book };
-        Ok(Self { shared: Arc::new(shared) })
+        mounts.values().for_each(|mount| told(mount));
+        let set = Arc::new(Set::from_pointee(mounts));
+        let looks = Looks { sets: vec![Arc::downgrade(&set)], ..Looks::default() };
+        Ok(Self { set, shared: Arc::new(Shared { looks: Mutex::new(looks), book }) })
+    }
+
+    /// The packs of another conf: those whose conf is the same as here are taken over as they are, open, with their tags; the others are
+    /// opened. These here stay what they are. Errors as [`Mounts::open`].
+    pub fn next(&self, confs: &[PackConf]) -> Result<Self, PackError> {
+        let now = self.set.load_full();
+        let kept = |now: &Named, conf: &PackConf| now.get(&*conf.name).filter(|mount| mount.conf() == conf).cloned();
+        let (mut mounts, mut taken_over) = (Named::new(), Vec::new());
+        for conf in confs {
+            let mount = match kept(&now, conf) {
+                Some(mount) => {
+                    taken_over.push(conf);
+                    mount
+                }
+                None => open(&self.shared.book, conf, now.get(&*conf.name).and_then(|mount| mount.opened()))?,
+            };
+            if mounts.insert(conf.name.as_str().into(), mount).is_some() {
+                return Err(PackError::Duplicate { name: conf.name.clone() });
+            }
+        }
+        let mut looks = self.shared.lock();
+        // Opening took its time: what was replaced here meanwhile is what both have. From now on replacements reach both.
+        let now = self.set.load();
+        mounts.extend(taken_over.into_iter().filter_map(|conf| Some((conf.name.as_str().into(), kept(&now, conf)?))));
+        let set = Arc::new(Set::from_pointee(mounts));
+        looks.sets.retain(|set| set.strong_count() > 0);
+        looks.sets.push(Arc::downgrade(&set));
+        Ok(Self { set, shared: self.shared.clone() })
+    }
+
+    /// Take the place of `old`: what it has and these have not is retired, and the bus is told what changed.
+    pub fn supersede(&self, old: &Self) {
+        // No replacement comes between the two looks: it would be in one of them only.
+        let _looks = self.shared.lock();
+        let (now, before) = (self.set.load_full(), old.set.load_full());
+        for (name, mount) in
+            before.iter().filter(|(name, mount)| now.get(*name).is_none_or(|new| !Arc::ptr_eq(new, mount)))
+        {
+            mount.retire();
+            if !now.contains_key(name) {
+                bus::publish(Event::PackUnmounted { pack: mount.conf().name.clone() });
+            }
+        }
+        now.iter()
+            .filter(|(name, mount)| before.get(*name).is_none_or(|old| !Arc::ptr_eq(old, mount)))
+            .for_each(|(_, mount)| told(mount));
     }
 
     /// The mount of a name, without a lock. It stays what it is for as long as it is held, also when it is replaced meanwhile.
     pub fn get(&self, name: &str) -> Option<Arc<Mount>> {
-        self.shared.mounts.load().get(name).cloned()
+        self.set.load().get(name).cloned()
     }
 
     /// All mounts as they are now.
     pub fn all(&self) -> Arc<Named> {
-        self.shared.mounts.load_full()
+        self.set.load_full()
     }
 
     /// The names of the packs that are out of service, in order.
     pub fn lost(&self) -> Vec<String> {
-        let mounts = self.shared.mounts.load();
+        let mounts = self.set.load();
         let mut lost: Vec<_> =
             mounts.values().filter(|mount| !mount.is_serving()).map(|mount| mount.conf().name.clone()).collect();
         lost.sort_unstable();
@@ -93,14 +145,13 @@ impl Mounts {
     /// look is a few `stat`s. What is new is seen alike twice before it is opened, on a thread of its own, one for each pack
     /// and four in all; it is in service as soon as that is done.
     pub fn poll(&self) {
-        for opening in self.shared.ripe() {
+        for opening in self.shared.ripe(&self.all()) {
             let (shared, mount) = (self.shared.clone(), opening.mount.clone());
             // Not under the lock: an opening that does not begin takes the lock to say so.
             let thread = std::thread::Builder::new().name("pack-opening".into()).spawn(|| opening.run());
             if let Err(error) = thread {
                 let mut looks = shared.lock();
-                let watch = looks.watches.entry(mount.conf().name.as_str().into()).or_default();
-                tell(watch, &mount, format!("what stands at its path waits for a thread: {error}"));
+                tell(looks.watch(&mount), &mount, format!("what stands at its path waits for a thread: {error}"));
             }
         }
     }
@@ -144,14 +195,14 @@ impl Shared {
     }
 
     /// Look at every mount; what has come to rest and has its turn is marked as being opened.
-    fn ripe(self: &Arc<Self>) -> Vec<Opening> {
+    fn ripe(self: &Arc<Self>, mounts: &Named) -> Vec<Opening> {
         let mut ripe = Vec::new();
         let mut looks = self.lock();
-        let Looks { watches, opening } = &mut *looks;
-        for (name, mount) in self.mounts.load_full().iter() {
-            let Some(source) = look(mount, watches.entry(name.clone()).or_default()) else { continue };
+        looks.watches.retain(|name, _| mounts.contains_key(name));
+        for (name, mount) in mounts {
+            let Some(source) = look(mount, looks.watch(mount)) else { continue };
             // What has no turn yet stays the candidate: the next look finds it again.
-            if opening.len() < MAX_OPENINGS && opening.insert(name.clone()) {
+            if looks.opening.len() < MAX_OPENINGS && looks.opening.insert(name.clone()) {
                 ripe.push(Opening { shared: self.clone(), mount: mount.clone(), source });
             }
         }
@@ -159,9 +210,14 @@ impl Shared {
     }
 
     /// Put what was opened into service in place of `mount`, or remember that it is bad.
-    fn take_up(&self, mount: &Mount, source: Source, opened: Result<Pack, PackError>) {
+    fn take_up(&self, mount: &Arc<Mount>, source: Source, opened: Result<Pack, PackError>) {
         let mut looks = self.lock();
-        let watch = looks.watches.entry(mount.conf().name.as_str().into()).or_default();
+        let sets: Vec<_> = looks.sets_with(mount);
+        if sets.is_empty() {
+            // Nobody serves it any more.
+            return;
+        }
+        let watch = looks.watch(mount);
         if watch.candidate == Some(source) {
             watch.candidate = None;
         }
@@ -172,9 +228,12 @@ impl Shared {
             Ok(pack) => {
                 *watch = Watch::default();
                 let new = Arc::new(mounted(&self.book, mount.conf(), pack, mount.opened()));
-                let mut mounts = Named::clone(&self.mounts.load());
-                mounts.insert(mount.conf().name.as_str().into(), new);
-                self.mounts.store(Arc::new(mounts));
+                told(&new);
+                for set in sets {
+                    let mut mounts = Named::clone(&set.load());
+                    mounts.insert(mount.conf().name.as_str().into(), new.clone());
+                    set.store(Arc::new(mounts));
+                }
                 mount.retire();
             }
             Err(error) => {
@@ -186,6 +245,23 @@ impl Shared {
                 tell(watch, mount, format!("what stands at its path is not taken up: {error}; {state}"));
             }
         }
+    }
+}
+
+impl Looks {
+    /// What was seen of the file of `mount`. What was seen under another conf of its name says nothing of it.
+    fn watch(&mut self, mount: &Arc<Mount>) -> &mut Watch {
+        let watched = self.watches.entry(mount.conf().name.as_str().into()).or_default();
+        if !std::ptr::eq(watched.of.as_ptr(), Arc::as_ptr(mount)) {
+            *watched = Watched { of: Arc::downgrade(mount), watch: Watch::default() };
+        }
+        &mut watched.watch
+    }
+
+    /// The sets that `mount` is in.
+    fn sets_with(&self, mount: &Arc<Mount>) -> Vec<Arc<Set>> {
+        let has = |set: &Arc<Set>| set.load().get(&*mount.conf().name).is_some_and(|held| Arc::ptr_eq(held, mount));
+        self.sets.iter().filter_map(Weak::upgrade).filter(has).collect()
     }
 }
 
@@ -210,8 +286,28 @@ impl Drop for Opening {
         looks.opening.remove(name);
         if std::thread::panicking() {
             // It would panic again: not before the file changes.
-            looks.watches.entry(name.into()).or_default().rejected = Some(self.source);
+            looks.watch(&self.mount).rejected = Some(self.source);
         }
+    }
+}
+
+/// The mount of what `conf` names, in place of `old`.
+fn open(book: &Book, conf: &PackConf, old: Option<&Pack>) -> Result<Arc<Mount>, PackError> {
+    let mount = match Pack::open(conf) {
+        Ok(pack) => mounted(book, conf, pack, old),
+        Err(error) if conf.verify == Verify::None => {
+            log::warn!(event = "pack_rejected", pack = conf.name.as_str(), cause = error.to_string().as_str(); "begins out of service");
+            Mount::new(conf, None)
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(Arc::new(mount))
+}
+
+/// Tell the bus of a pack that is in service now.
+fn told(mount: &Mount) {
+    if let Some(pack) = mount.opened() {
+        bus::publish(Event::PackMounted { pack: mount.conf().name.clone(), etag: pack.etag().to_owned() });
     }
 }
 
@@ -228,6 +324,5 @@ fn mounted(book: &Book, conf: &PackConf, pack: Pack, old: Option<&Pack>) -> Moun
         }
         (_, None) => pack,
     };
-    bus::publish(Event::PackMounted { pack: conf.name.clone(), etag: pack.etag().to_owned() });
     Mount::new(conf, Some(pack))
 }
