@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use pingora::apps::http_app::HttpServer;
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
-use pingora::proxy::ProxyServiceBuilder;
+use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server};
 use pingora::services::background::GenBackgroundService;
@@ -23,8 +23,8 @@ use self::live::Filling;
 use self::shutdown::Signals;
 use crate::admin::{Admin, Purger};
 use crate::conf::version::{COMMIT, VERSION};
-use crate::conf::{CasBacking, Conf, LogFormat, Mode, ServerSection};
-use crate::edge::{Edge, Now, Settings, Stores};
+use crate::conf::{BindConf, CasBacking, Conf, LogFormat, Mode, ServerSection};
+use crate::edge::{Bounds, Edge, Front, Listener, Now, Settings, Stores};
 use crate::observe::bus;
 use crate::observe::log::Format;
 use crate::observe::readiness::{Condition, READINESS};
@@ -76,7 +76,8 @@ fn start(mut conf: Conf) -> Result<(), String> {
     let fills = live.as_ref().map(|live| live.fills.clone());
     let now = Now::new(Arc::new(settings), mounts.clone(), table, lock, live.map(Arc::new));
     let edge = Edge::new(now, stores);
-    let mut edge = ProxyServiceBuilder::new(&server.configuration, edge).name("edge").build();
+    let front = front(&conf, http_proxy(&server.configuration, edge));
+    let mut edge = Service::new("edge".into(), front);
     for bind in &conf.edge.bind {
         let buffers = L4BufferSettings::new(READ_BUFFER, WRITE_BUFFER);
         edge.add_listener(ListenerConfig::tcp(bind.addr.to_string()).l4_buffer(buffers));
@@ -118,6 +119,18 @@ fn start(mut conf: Conf) -> Result<(), String> {
     };
     server.run(RunArgs { shutdown_signal: Box::new(signals) });
     Ok(())
+}
+
+/// What the connections of the public listeners go through. The addresses are those that are bound.
+fn front(conf: &Conf, proxy: HttpProxy<Edge>) -> Front {
+    let plain = |bind: &BindConf| Listener {
+        address: bind.addr,
+        tls: None,
+        proxy_protocol: bind.proxy_protocol,
+        h2c: bind.h2c,
+    };
+    let listeners = conf.edge.bind.iter().map(plain).collect();
+    Front::new(proxy, listeners, Bounds { header_timeout: conf.edge.ingress.timeout })
 }
 
 fn start_log(conf: &Conf) -> Result<(), String> {

@@ -88,6 +88,7 @@ rows! {
     "edge.ingress.header_bytes", Now, edge.ingress.header_bytes;
     "edge.ingress.uri_bytes", Now, edge.ingress.uri_bytes;
     "edge.ingress.body_bytes", Now, edge.ingress.body_bytes;
+    "edge.ingress.trusted_proxies", Now, edge.ingress.trusted_proxies;
     "edge.http.hsts", Now, edge.http.hsts;
     "edge.http.multi_range", Now, edge.http.multi_range;
     "edge.http.chunk_bytes", Now, edge.http.chunk_bytes;

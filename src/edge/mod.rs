@@ -15,6 +15,7 @@ mod ctx;
 mod fail;
 mod filled;
 mod flight;
+mod front;
 mod live;
 mod lookup;
 mod now;
@@ -44,6 +45,7 @@ use crate::observe::metrics::{Method, Reason};
 use crate::observe::readiness::{Condition, READINESS};
 use crate::rules::{header as fields, via};
 
+pub use front::{Bounds, Front, Handshake, Listener};
 pub use live::Live;
 pub use lookup::Stores;
 pub use now::{Generations, Now};

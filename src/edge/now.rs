@@ -149,7 +149,7 @@ mod tests {
 
     fn first(yaml: &str) -> Now {
         let conf = Conf::from_parts(Some(("test.yaml", yaml.as_bytes())), [], &Flags::default()).unwrap();
-        let settings = Settings::new(&conf.edge, conf.edge.bind[0]).unwrap();
+        let settings = Settings::new(&conf.edge, conf.edge.bind[0].addr).unwrap();
         Now::new(Arc::new(settings), Arc::new(Mounts::open(&[], None).unwrap()), table(), None, None)
     }
 
