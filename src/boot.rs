@@ -25,7 +25,8 @@ use crate::admin::{Admin, Purger};
 use crate::conf::version::{COMMIT, VERSION};
 use crate::conf::{BindConf, CasBacking, Conf, LogFormat, Mode, ServerSection};
 use crate::edge::{Bounds, Edge, Front, Listener, Now, Settings, Stores};
-use crate::observe::bus;
+use crate::observe::audit;
+use crate::observe::bus::{self, Event};
 use crate::observe::log::Format;
 use crate::observe::readiness::{Condition, READINESS};
 use crate::store::cas::Cas;
@@ -40,11 +41,12 @@ const READ_BUFFER: usize = 4 * 1024;
 pub fn serve(conf: Conf) -> ExitCode {
     match start(conf) {
         Ok(()) => {
-            crate::observe::log::flush();
+            bus::publish(Event::Stopped);
+            flush();
             ExitCode::SUCCESS
         }
         Err(fault) => {
-            crate::observe::log::flush();
+            flush();
             // Nobody is left to be told that standard error is closed.
             let _ = writeln!(std::io::stderr(), "svc-edge: {fault}");
             ExitCode::from(1)
@@ -52,15 +54,25 @@ pub fn serve(conf: Conf) -> ExitCode {
     }
 }
 
+/// Write what is still to be written: events go to the log and the audit file before the process ends.
+fn flush() {
+    bus::flush();
+    audit::flush();
+    crate::observe::log::flush();
+}
+
 fn start(mut conf: Conf) -> Result<(), String> {
     if conf.edge.bind.iter().any(|bind| !bind.tls.is_empty() || bind.h2c || bind.proxy_protocol) {
         return Err("edge.bind: `tls`, `h2c` and `proxy_protocol` are read and checked, and not served yet".into());
     }
     start_log(&conf)?;
+    let events = Mutex::new(Some(bus::subscribe()));
+    if let Some(path) = &conf.edge.log.audit {
+        audit::open(path)?;
+    }
     raise_descriptor_limit();
     shutdown::keep_alive_on_hangup().map_err(|error| format!("signal handlers: {error}"))?;
     claim_ports(&mut conf)?;
-    let events = Mutex::new(Some(bus::subscribe()));
     let (mounts, cas) = open_stores(&conf)?;
     let banner = banner(&conf, &mounts);
 
@@ -106,13 +118,15 @@ fn start(mut conf: Conf) -> Result<(), String> {
 
     let hurry = Arc::new(Hurry::default());
     let listeners = conf.edge.bind.iter().map(|bind| bind.addr).chain(conf.edge.metrics).collect();
-    let housekeeping =
-        Housekeeping { mounts, cas, listeners, events, banner, hurry: hurry.clone(), stopping: Arc::default() };
+    let (mode, stopping) = (mode_name(conf.edge.mode), Arc::default());
+    let housekeeping = Housekeeping { mounts, cas, listeners, events, mode, banner, hurry: hurry.clone(), stopping };
     server.add_service(GenBackgroundService::new("housekeeping".into(), Arc::new(housekeeping)));
     let signals = Signals {
         grace,
         fills,
         hangup: Arc::new(move || {
+            // The tool that rotates logs asks for it too.
+            audit::reopen();
             log::info!(event = "hangup"; "looking at the packs; the conf is not re-read in this version");
             hurry.up();
         }),
@@ -191,6 +205,10 @@ fn pingora_conf(section: &ServerSection, mode: Mode) -> ServerConf {
     }
 }
 
+fn mode_name(mode: Mode) -> &'static str {
+    if mode == Mode::Live { "live" } else { "offline" }
+}
+
 /// What to open, for whoever started the server by hand. It goes to standard output; the log goes to standard error.
 fn banner(conf: &Conf, mounts: &Mounts) -> String {
     use std::fmt::Write as _;
@@ -198,7 +216,7 @@ fn banner(conf: &Conf, mounts: &Mounts) -> String {
     // Writing to a String cannot fail.
     let base =
         conf.edge.bind.first().map(|bind| format!("{}://{}/edge/assets", bind.scheme(), bind.addr)).unwrap_or_default();
-    let mode = if conf.edge.mode == Mode::Live { "live" } else { "offline" };
+    let mode = mode_name(conf.edge.mode);
     let _ = writeln!(text, "svc-edge {VERSION} serves {base}/ ({mode})");
     for pack in &conf.edge.packs {
         let Some(mount) = mounts.get(&pack.name) else { continue };

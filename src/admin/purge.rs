@@ -33,7 +33,9 @@ impl Purger {
     /// Answer a request for the raw path behind `/admin/objects/`.
     /// `peer` is who asks, for the log.
     pub async fn answer(&self, headers: &HeaderMap, raw: &str, peer: Option<SocketAddr>) -> Response<Vec<u8>> {
+        let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
         if !self.allowed(headers) {
+            publish(Event::PurgeDenied { peer });
             let mut refused = text(StatusCode::UNAUTHORIZED, "the token of edge.admin.token is needed\n");
             refused.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             return refused;
@@ -50,7 +52,6 @@ impl Purger {
         let (cas, purged) = (self.cas.clone(), what.clone());
         match tokio::task::spawn_blocking(move || purge(&cas, &purged)).await {
             Ok(Ok(removed)) => {
-                let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
                 publish(Event::Purged { peer, what, objects: removed.objects, bytes: removed.bytes });
                 let body = serde_json::json!({
                     "objects": removed.objects, "blobs": removed.blobs, "bytes": removed.bytes

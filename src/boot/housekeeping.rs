@@ -14,9 +14,11 @@ use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 
+use crate::conf::version::VERSION;
+use crate::observe::bus::Event;
 use crate::observe::metrics::{Component, SERVICE_RESTARTS};
 use crate::observe::readiness::{Condition, READINESS};
-use crate::observe::{bus, log as log_writer};
+use crate::observe::{audit, bus, log as log_writer};
 use crate::store::cas::Cas;
 use crate::store::pack::mounts::Mounts;
 
@@ -33,6 +35,8 @@ pub struct Housekeeping {
     pub listeners: Vec<SocketAddr>,
     /// What happens, from before the stores were opened; taken by the thread that tells the log.
     pub events: Mutex<Option<bus::Listener>>,
+    /// `offline` or `live`, for the log.
+    pub mode: &'static str,
     /// Told on standard output once the listeners accept.
     pub banner: String,
     /// Set by SIGHUP: look at once.
@@ -72,6 +76,7 @@ impl Housekeeping {
         if let Some(events) = self.events.lock().ok().and_then(|mut events| events.take()) {
             bus::start_log_listener(events)?;
         }
+        audit::start()?;
         // A thread each: whatever a pack does to the one that looks at it, purges and evictions go on.
         let (mounts, hurry) = (self.mounts.clone(), self.hurry.clone());
         supervise("pack_watcher", Component::PackWatcher, self.stopping.clone(), move || {
@@ -113,6 +118,7 @@ impl Housekeeping {
             log::info!(event = "listening", address = address.to_string().as_str(); "");
         }
         READINESS.set(Condition::Listener, true);
+        bus::publish(Event::Started { version: VERSION, mode: self.mode });
         // Nobody has to read it.
         let _ = std::io::stdout().write_all(self.banner.as_bytes());
     }

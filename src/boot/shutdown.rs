@@ -8,6 +8,7 @@ use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::fill::Fills;
+use crate::observe::bus::{self, Event};
 use crate::observe::metrics::INFLIGHT;
 use crate::observe::readiness::{Condition, READINESS};
 
@@ -51,6 +52,7 @@ impl ShutdownSignalWatch for Signals {
                 _ = hangup.recv() => (self.hangup)(),
             }
         }
+        bus::publish(Event::Stopping);
         READINESS.set(Condition::NotDraining, false);
         log::info!(event = "draining", inflight = self.inflight(); "");
         if self.drain(&mut terminate, &mut interrupt).await {

@@ -15,6 +15,7 @@ use super::args::ConfArgs;
 use super::cas::print::count;
 use super::{conf_errors, fault, print};
 use crate::conf::{BindConf, CasBacking, Conf, OriginConf, PackConf};
+use crate::observe::audit;
 use crate::store::pack::Pack;
 
 /// Make the conf and check what it names.
@@ -52,6 +53,9 @@ pub(super) fn checked(conf: &Conf) -> ExitCode {
     if let Some(pins) = &conf.edge.pins {
         let _ = writeln!(out, "lock ok: {} pins {}", pins.file.display(), count(pins.hashes.len() as u64, "path"));
     }
+    if let Some(path) = &conf.edge.log.audit {
+        let _ = writeln!(out, "audit ok: {}", path.display());
+    }
     for origin in &conf.edge.origins {
         let _ = writeln!(out, "{}", origin_line(origin));
     }
@@ -80,11 +84,12 @@ fn origin_line(origin: &OriginConf) -> String {
     format!("origin {prefix} -> {}", urls.join(", "))
 }
 
-/// What is wrong with the stores that a conf names, one line a fault.
+/// What is wrong with the stores and the audit file that a conf names, one line a fault.
 pub fn check_stores(conf: &Conf) -> Vec<String> {
     let packs = conf.edge.packs.iter().filter_map(|pack| check_pack(pack).err());
     let cas = (conf.edge.cas.store == CasBacking::Disk).then(|| check_cas(&conf.edge.cas.dir)).and_then(Result::err);
-    packs.chain(cas).collect()
+    let audit = conf.edge.log.audit.as_deref().and_then(|path| audit::check(path).err());
+    packs.chain(cas).chain(audit).collect()
 }
 
 /// A pack opens, and verifies as its conf asks.

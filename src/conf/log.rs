@@ -1,9 +1,11 @@
 //! `edge.log`: what is logged.
 
+use std::path::PathBuf;
+
 use log::LevelFilter;
 
 use super::read::Reader;
-use super::value::{Choice, number};
+use super::value::{Choice, number, string};
 
 /// What is logged, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +18,8 @@ pub struct LogConf {
     pub access: AccessLog,
     /// With [`AccessLog::Sampled`], one hit in this many: at least 1.
     pub sample: u64,
+    /// Where what happens is written down, one JSON object a line; `None` is nowhere.
+    pub audit: Option<PathBuf>,
 }
 
 /// How a line of the log looks.
@@ -64,5 +68,6 @@ pub(super) fn parse(r: &mut Reader) -> Option<LogConf> {
     let level = r.choice("edge.log.level");
     let access = r.choice("edge.log.access");
     let sample = r.get("edge.log.sample", number);
-    Some(LogConf { format: format?, level: level?, access: access?, sample: sample? })
+    let audit = r.optional("edge.log.audit", string);
+    Some(LogConf { format: format?, level: level?, access: access?, sample: sample?, audit: audit?.map(PathBuf::from) })
 }

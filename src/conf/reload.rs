@@ -102,6 +102,7 @@ rows! {
     "edge.log.level", Now, edge.log.level;
     "edge.log.access", Now, edge.log.access;
     "edge.log.sample", Now, edge.log.sample;
+    "edge.log.audit", Upgrade, edge.log.audit;
 }
 
 /// What became of the keys when a conf was read again.

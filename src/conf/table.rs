@@ -245,6 +245,8 @@ keys! {
         "Which requests are logged: one hit in `sample` and everything else, all, or none.";
     "edge.log.sample", Number(1, 1_000_000), "100",
         "One hit in this many is logged when `access` is `sampled`.";
+    "edge.log.audit", OrNull(&Path), "null",
+        "A file to which fills, refusals, purges, reloads, quarantines and the like are appended, one JSON object a line; `null` is none.";
 }
 
 /// Every section, in the order of the documents.

@@ -1,4 +1,4 @@
-//! What became of a request: its metrics and its line in the access log.
+//! What became of a request: its metrics, its line in the access log and, where it was refused, in the audit file.
 
 use pingora::Error;
 use pingora::proxy::Session;
@@ -6,6 +6,7 @@ use pingora::proxy::Session;
 use super::ctx::Ctx;
 use super::settings::Settings;
 use crate::observe::access::Record;
+use crate::observe::audit::{self, Refused};
 use crate::observe::metrics::{BYTES_OUT, HTTP_REQUESTS, REQUEST_LATENCY, Status};
 
 /// Record a request at its end, however it ended.
@@ -15,6 +16,17 @@ pub fn request(settings: &Settings, session: &Session, error: Option<&Error>, ct
     HTTP_REQUESTS.inc((ctx.route, ctx.method, status_label(ctx.status)));
     REQUEST_LATENCY.observe(ctx.route, latency);
     BYTES_OUT.add(bytes_out);
+    let peer_addr = || session.client_addr().and_then(|addr| addr.as_inet().copied());
+    if let Some(reason) = ctx.reason {
+        audit::refused(|| Refused {
+            corr_id: ctx.corr_id_bytes(),
+            reason,
+            status: ctx.status,
+            route: ctx.route,
+            method: ctx.method,
+            peer_addr: peer_addr(),
+        });
+    }
     settings.access.log(error.is_some() || ctx.reason.is_some(), || Record {
         corr_id: ctx.corr_id_bytes(),
         route: ctx.route,
@@ -23,7 +35,7 @@ pub fn request(settings: &Settings, session: &Session, error: Option<&Error>, ct
         reason: ctx.reason,
         latency,
         bytes_out,
-        peer_addr: session.client_addr().and_then(|addr| addr.as_inet().copied()),
+        peer_addr: peer_addr(),
         hash: ctx.hash,
         origin: ctx.origin.as_ref().map(|rules| rules.prefix.clone()),
     });

@@ -3,11 +3,13 @@
 //! It is bounded. A listener that falls behind loses the oldest events, which `bus_lagged_total` counts; whoever publishes never waits.
 
 use std::sync::OnceLock;
-use std::time::SystemTime;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
+use super::faults;
 use super::metrics::{BUS_LAGGED, Bus};
 
 pub use super::event::Event;
@@ -18,18 +20,35 @@ const CAPACITY: usize = 1024;
 /// An event with the time at which it was published: a listener may hear of it much later.
 pub(super) type Dated = (SystemTime, Event);
 
-/// One who hears every event from its subscription on.
-pub struct Listener(broadcast::Receiver<Dated>);
+/// What goes over the bus.
+#[derive(Clone)]
+enum Message {
+    Event(Dated),
+    /// Answered by the log's listener when it has told what was published before.
+    Flush(SyncSender<()>),
+}
 
-fn sender() -> &'static broadcast::Sender<Dated> {
-    static BUS: OnceLock<broadcast::Sender<Dated>> = OnceLock::new();
+/// One who hears every event from its subscription on.
+pub struct Listener(broadcast::Receiver<Message>);
+
+fn sender() -> &'static broadcast::Sender<Message> {
+    static BUS: OnceLock<broadcast::Sender<Message>> = OnceLock::new();
     BUS.get_or_init(|| broadcast::channel(CAPACITY).0)
 }
 
 /// Tell everyone who listens; never waits.
 pub fn publish(event: Event) {
     // An error means that nobody listens, which is nobody's fault.
-    let _ = sender().send((SystemTime::now(), event));
+    let _ = sender().send(Message::Event((SystemTime::now(), event)));
+}
+
+/// Wait until the log was told what was published so far, at most a second.
+pub fn flush() {
+    let (done, wait) = sync_channel(1);
+    if sender().send(Message::Flush(done)).is_ok() {
+        // Where nobody tells the log, the last who hears of this drops it, and nobody is waited for.
+        let _ = wait.recv_timeout(Duration::from_secs(1));
+    }
 }
 
 /// Listen from now on.
@@ -44,7 +63,24 @@ impl Listener {
     }
 
     pub(super) fn try_dated(&mut self) -> Result<Dated, TryRecvError> {
-        self.0.try_recv()
+        loop {
+            if let Message::Event(dated) = self.0.try_recv()? {
+                return Ok(dated);
+            }
+        }
+    }
+
+    /// Wait for the next event. The error is how many were lost. A wait that is given up loses nothing.
+    pub(super) async fn dated(&mut self) -> Result<Dated, u64> {
+        loop {
+            match self.0.recv().await {
+                Ok(Message::Event(dated)) => return Ok(dated),
+                Ok(Message::Flush(_)) => {}
+                Err(RecvError::Lagged(lost)) => return Err(lost),
+                // The sender is in a static, and is never dropped.
+                Err(RecvError::Closed) => std::future::pending().await,
+            }
+        }
     }
 }
 
@@ -53,7 +89,14 @@ pub fn start_log_listener(mut events: Listener) -> std::io::Result<()> {
     std::thread::Builder::new().name("events".into()).spawn(move || {
         loop {
             match events.0.blocking_recv() {
-                Ok((_, event)) => event.told().log(),
+                Ok(Message::Event((_, event))) => {
+                    faults::stall("events.tell");
+                    event.told().log();
+                }
+                Ok(Message::Flush(done)) => {
+                    // Whoever waited may have given up.
+                    let _ = done.try_send(());
+                }
                 Err(RecvError::Lagged(lost)) => BUS_LAGGED.add(Bus::Events, lost),
                 Err(RecvError::Closed) => return,
             }

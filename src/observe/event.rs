@@ -90,6 +90,11 @@ pub enum Event {
         /// Bytes that freed.
         bytes: u64,
     },
+    /// Somebody wanted to purge by the admin listener, without its token.
+    PurgeDenied {
+        /// The address that asked; empty where it is not known.
+        peer: String,
+    },
     /// Readiness changed.
     ReadinessChanged {
         /// Whether every condition holds now.
@@ -181,6 +186,7 @@ impl Event {
             Self::FillFailed { cause: "abandoned" | "circuit_open" | "draining", .. } => (Level::Debug, "fill_failed"),
             Self::FillFailed { .. } => (Level::Warn, "fill_failed"),
             Self::Purged { .. } => (Level::Info, "purged"),
+            Self::PurgeDenied { .. } => (Level::Info, "purge_denied"),
             Self::ReadinessChanged { .. } => (Level::Info, "readiness_changed"),
             Self::ConfReloaded { needs_upgrade, .. } if needs_upgrade.is_empty() => (Level::Info, "conf_reloaded"),
             Self::ConfReloaded { .. } => (Level::Warn, "conf_reloaded"),
@@ -227,6 +233,7 @@ impl Event {
                 ("bytes", Field::Number(*bytes)),
                 ("peer_addr", text(peer)),
             ],
+            Self::PurgeDenied { peer } => vec![("peer_addr", text(peer))],
             Self::ReadinessChanged { ready, missing } => {
                 vec![("ready", Field::Flag(*ready)), ("missing", list(missing))]
             }

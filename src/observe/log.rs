@@ -1,11 +1,12 @@
 //! The log: one JSON object (or one line of text) a line on standard error or in a file, written by a thread of its own.
 //!
 //! A request never waits for the log: the channel to the writer is bounded, and what finds it full is dropped and counted
-//! in `bus_lagged_total{bus="log"}`. Before [`start_writer`] (a command, or a server that still may refuse to start) lines are written at once.
+//! in `bus_lagged_total`, as `log` or, a request's line, as `access`. Before [`start_writer`] (a command, or a server that still may refuse to start) lines are written at once.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -18,6 +19,8 @@ use super::metrics::{BUS_LAGGED, Bus};
 
 /// Lines that wait for the writer before new ones are dropped.
 const CAPACITY: usize = 8192;
+/// How many of them may be of requests: however many there are, there is room for what an operator must see.
+const ACCESS: usize = CAPACITY / 4 * 3;
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +42,8 @@ struct Logger {
     format: Format,
     sink: Mutex<Box<dyn Write + Send>>,
     writer: OnceLock<SyncSender<Line>>,
+    /// Lines of requests that wait for the writer.
+    access: AtomicUsize,
 }
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
@@ -49,7 +54,12 @@ pub fn init(format: Format, level: LevelFilter, file: Option<&Path>) -> io::Resu
         Some(path) => Box::new(OpenOptions::new().create(true).append(true).open(path)?),
         None => Box::new(io::stderr()),
     };
-    let logger = LOGGER.get_or_init(|| Logger { format, sink: Mutex::new(sink), writer: OnceLock::new() });
+    let logger = LOGGER.get_or_init(|| Logger {
+        format,
+        sink: Mutex::new(sink),
+        writer: OnceLock::new(),
+        access: AtomicUsize::new(0),
+    });
     // Someone else's logger can only be there in a test, which then sees our lines in its own.
     let _ = log::set_logger(logger);
     log::set_max_level(level);
@@ -82,7 +92,7 @@ pub(super) fn access(record: access::Record) {
     if log::max_level() > LevelFilter::Off
         && let Some(logger) = LOGGER.get()
     {
-        logger.send(Line::Access(record));
+        logger.send_access(record);
     }
 }
 
@@ -98,10 +108,22 @@ impl Logger {
         }
     }
 
+    fn send_access(&self, record: access::Record) {
+        let Some(writer) = self.writer.get() else { return self.write(&record.render(self.format)) };
+        let room = self.access.fetch_add(1, Relaxed) < ACCESS;
+        if !room || writer.try_send(Line::Access(record)).is_err() {
+            self.access.fetch_sub(1, Relaxed);
+            BUS_LAGGED.inc(Bus::Access);
+        }
+    }
+
     fn text_of(&self, line: Line) -> String {
         match line {
             Line::Whole(text) => text,
-            Line::Access(record) => record.render(self.format),
+            Line::Access(record) => {
+                self.access.fetch_sub(1, Relaxed);
+                record.render(self.format)
+            }
             Line::Flush(_) => String::new(),
         }
     }
@@ -243,6 +265,13 @@ impl LineBuilder {
         Self { format, text }
     }
 
+    /// A line of the audit file, which has no levels and is always JSON, of what happened `at` that time.
+    pub(super) fn audit(at: SystemTime, event: &str) -> Self {
+        let ts = humantime::format_rfc3339_millis(at);
+        let event = serde_json::Value::from(event);
+        Self { format: Format::Json, text: format!("{{\"ts\":\"{ts}\",\"event\":{event}") }
+    }
+
     pub(super) fn field(&mut self, key: &str, value: &serde_json::Value) {
         use std::fmt::Write as _;
         // Writing to a String cannot fail.
@@ -260,6 +289,18 @@ impl LineBuilder {
     pub(super) fn finish(mut self) -> String {
         if self.format == Format::Json {
             self.text.push('}');
+        }
+        // What JSON leaves as it is: DEL, the C1 controls, and the separators that some readers take for the end of a line.
+        let raw = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+        if !self.text.is_ascii() || self.text.contains('\u{7f}') {
+            self.text = self.text.chars().fold(String::with_capacity(self.text.len()), |mut text, c| {
+                if raw(c) {
+                    text.push_str(&format!("\\u{:04x}", u32::from(c)))
+                } else {
+                    text.push(c)
+                }
+                text
+            });
         }
         self.text.push('\n');
         self.text

@@ -1,6 +1,7 @@
-//! What the edge tells: metrics (one table), the log and the access log, the event bus.
+//! What the edge tells: metrics (one table), the log and the access log, the event bus, the audit file.
 
 pub mod access;
+pub mod audit;
 pub mod bus;
 pub mod event;
 pub mod faults;

@@ -86,6 +86,7 @@ pub const OTHERS: &[(&str, &str)] = &[
     ("edge.log.level", "debug"),
     ("edge.log.access", "all"),
     ("edge.log.sample", "1"),
+    ("edge.log.audit", "var/audit.log"),
 ];
 
 /// `version` has one value; what items can't be without is in every document.

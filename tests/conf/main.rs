@@ -152,6 +152,7 @@ fn defaults() -> Conf {
             level: log::LevelFilter::Info,
             access: AccessLog::Sampled,
             sample: 100,
+            audit: None,
         },
     };
     Conf { server, edge }

@@ -8,6 +8,7 @@ mod server;
 
 mod admin;
 mod assets;
+mod audit;
 mod coding;
 mod concurrency;
 mod cors;

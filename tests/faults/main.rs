@@ -11,6 +11,7 @@ mod server;
 mod support;
 
 mod disk;
+mod listeners;
 mod panics;
 mod stalls;
 

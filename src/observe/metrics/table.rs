@@ -84,13 +84,13 @@ label! {
     /// A supervised part of the process.
     Component {
         PackWatcher = "pack_watcher", CasKeeper = "cas_keeper", Digester = "digester", FillWorker = "fill_worker",
-        FillCommitter = "fill_committer",
+        FillCommitter = "fill_committer", AuditWriter = "audit_writer",
     }
 }
 
 label! {
     /// A bounded channel whose reader may lag.
-    Bus { Events = "events", Log = "log" }
+    Bus { Events = "events", Log = "log", Access = "access", Audit = "audit" }
 }
 
 label! {
@@ -140,6 +140,8 @@ pub static IO_TIMEOUTS: Counters<TimeoutOp> = Counters::new();
 pub static SERVICE_RESTARTS: Counters<Component> = Counters::new();
 /// Events and log lines lost because their reader could not keep up.
 pub static BUS_LAGGED: Counters<Bus> = Counters::new();
+/// Writes of the audit file that failed.
+pub static AUDIT_ERRORS: Counter = Counter::new();
 /// What waits in a queue now.
 pub static QUEUE_DEPTH: Gauges<QueueName> = Gauges::new();
 /// What found a queue full.
@@ -246,7 +248,13 @@ pub static TABLE: &[Metric] = &[
         "bus_lagged_total",
         ["bus"],
         Source::Family(&BUS_LAGGED),
-        "Events and log lines lost because their reader could not keep up."
+        "Events, log lines and refusals lost because the log, the access log or the audit file could not keep up."
+    ),
+    row!(
+        "edge_audit_errors_total",
+        [],
+        Source::Counter(&AUDIT_ERRORS),
+        "Writes of the audit file that failed; what they were to write is kept, within bounds, and tried again."
     ),
     row!(
         "service_restarts_total",

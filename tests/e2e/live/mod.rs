@@ -25,7 +25,7 @@ mod secrets;
 mod sharing;
 mod stale;
 mod stopping;
-mod support;
+pub mod support;
 mod uncacheable;
 mod unplugged;
 mod vary;
