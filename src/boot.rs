@@ -2,6 +2,7 @@
 
 mod housekeeping;
 mod live;
+mod reload;
 mod shutdown;
 
 use std::io::Write as _;
@@ -19,16 +20,16 @@ use pingora::services::background::GenBackgroundService;
 use pingora::services::listening::Service;
 
 use self::housekeeping::{Housekeeping, Hurry};
-use self::live::Filling;
+use self::live::Lives;
+use self::reload::{Reloader, Reloading};
 use self::shutdown::Signals;
 use crate::admin::{Admin, Purger};
 use crate::conf::version::{COMMIT, VERSION};
-use crate::conf::{BindConf, CasBacking, Conf, LogFormat, Mode, ServerSection};
+use crate::conf::{BindConf, CasBacking, Conf, LogFormat, Mode, ServerSection, Sources};
 use crate::edge::{Bounds, Edge, Front, Listener, Now, Settings, Stores};
 use crate::observe::audit;
 use crate::observe::bus::{self, Event};
 use crate::observe::log::Format;
-use crate::observe::readiness::{Condition, READINESS};
 use crate::store::cas::Cas;
 use crate::store::pack::mounts::Mounts;
 
@@ -37,9 +38,9 @@ const WRITE_BUFFER: usize = 8 * 1024;
 /// A connection's read buffer. Requests are small; Pingora's default of 64 KiB is paid by every idle connection.
 const READ_BUFFER: usize = 4 * 1024;
 
-/// Serve until the process is asked to stop. Says what is wrong in one line and returns 1 when it can't start.
-pub fn serve(conf: Conf) -> ExitCode {
-    match start(conf) {
+/// Serve until the process is asked to stop; on SIGHUP, by what `sources` says then. Says what is wrong in one line and returns 1 when it can't start.
+pub fn serve(conf: Conf, sources: Sources) -> ExitCode {
+    match start(conf, sources) {
         Ok(()) => {
             bus::publish(Event::Stopped);
             flush();
@@ -61,10 +62,12 @@ fn flush() {
     crate::observe::log::flush();
 }
 
-fn start(mut conf: Conf) -> Result<(), String> {
+fn start(mut conf: Conf, sources: Sources) -> Result<(), String> {
     if conf.edge.bind.iter().any(|bind| !bind.tls.is_empty() || bind.h2c || bind.proxy_protocol) {
         return Err("edge.bind: `tls`, `h2c` and `proxy_protocol` are read and checked, and not served yet".into());
     }
+    // Before ports are claimed: what is read again is compared with what was written.
+    let running = conf.clone();
     start_log(&conf)?;
     let events = Mutex::new(Some(bus::subscribe()));
     if let Some(path) = &conf.edge.log.audit {
@@ -84,10 +87,11 @@ fn start(mut conf: Conf) -> Result<(), String> {
     let lock = conf.edge.pins.as_ref().map(live::lock);
     let table = Arc::new(live::table(&conf));
     let stores = Stores::new(cas.clone(), conf.edge.cas.memory_bytes);
-    let live = live::open(&conf, &cas, &server.configuration);
-    let fills = live.as_ref().map(|live| live.fills.clone());
-    let now = Now::new(Arc::new(settings), mounts.clone(), table, lock, live.map(Arc::new));
+    let (fills, grace) = (Arc::default(), Duration::from_secs(conf.server.grace_period_seconds));
+    let (lives, filling) = Lives::new(&conf, &cas, &fills, grace);
+    let now = Now::new(Arc::new(settings), mounts, table, lock, lives.open(&conf)?);
     let edge = Edge::new(now, stores);
+    let generations = edge.generations();
     let front = front(&conf, http_proxy(&server.configuration, edge));
     let mut edge = Service::new("edge".into(), front);
     for bind in &conf.edge.bind {
@@ -95,40 +99,42 @@ fn start(mut conf: Conf) -> Result<(), String> {
         edge.add_listener(ListenerConfig::tcp(bind.addr.to_string()).l4_buffer(buffers));
     }
     server.add_service(edge);
+    let purger = Arc::new(Purger::new(conf.edge.admin.token.clone(), cas.clone(), fills.clone()));
     if let Some(address) = conf.edge.metrics {
-        let token = conf.edge.admin.token.as_ref();
-        let purger = token.map(|token| Purger::new(token.clone(), cas.clone(), fills.clone()));
-        let admin = Admin { version: VERSION, commit: COMMIT, purger };
+        let admin = Admin { version: VERSION, commit: COMMIT, purger: purger.clone() };
         let mut admin = Service::new("admin".into(), HttpServer::new_app(admin));
         admin.add_tcp(&address.to_string());
         admin.threads = Some(1);
         server.add_service(admin);
     }
 
-    let grace = Duration::from_secs(conf.server.grace_period_seconds);
-    match fills.clone() {
-        Some(fills) => {
-            let mut filling = GenBackgroundService::new("fills".into(), Arc::new(Filling { fills, grace }));
-            filling.threads = Some(conf.server.threads);
-            server.add_service(filling);
-        }
-        // There are none whose being up could be waited for.
-        None => READINESS.set(Condition::FillWorkers, true),
-    }
+    // Also offline: a reload may go live.
+    let mut filling = GenBackgroundService::new("fills".into(), Arc::new(filling));
+    filling.threads = Some(conf.server.threads);
+    server.add_service(filling);
 
     let hurry = Arc::new(Hurry::default());
     let listeners = conf.edge.bind.iter().map(|bind| bind.addr).chain(conf.edge.metrics).collect();
-    let (mode, stopping) = (mode_name(conf.edge.mode), Arc::default());
-    let housekeeping = Housekeeping { mounts, cas, listeners, events, mode, banner, hurry: hurry.clone(), stopping };
+    let housekeeping = Housekeeping {
+        generations: generations.clone(),
+        cas: cas.clone(),
+        listeners,
+        events,
+        mode: mode_name(conf.edge.mode),
+        banner,
+        hurry: hurry.clone(),
+        stopping: Arc::default(),
+    };
     server.add_service(GenBackgroundService::new("housekeeping".into(), Arc::new(housekeeping)));
+    let parts = Vec::new();
+    let reloader = Reloader::new(Reloading { sources, running, bound, generations, lives, cas, purger, hurry, parts });
     let signals = Signals {
         grace,
         fills,
         hangup: Arc::new(move || {
             // The tool that rotates logs asks for it too.
             audit::reopen();
-            log::info!(event = "hangup"; "looking at the packs; the conf is not re-read in this version");
-            hurry.up();
+            reloader.ask();
         }),
     };
     server.run(RunArgs { shutdown_signal: Box::new(signals) });

@@ -4,6 +4,8 @@
 
 #[path = "fill/bounds.rs"]
 mod bounds;
+#[path = "fill/confs.rs"]
+mod confs;
 #[path = "fill/counts.rs"]
 mod counts;
 #[path = "fill/crowd.rs"]

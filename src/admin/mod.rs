@@ -3,6 +3,8 @@
 
 mod purge;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use pingora::apps::http_app::ServeHttp;
@@ -19,8 +21,8 @@ pub struct Admin {
     pub version: &'static str,
     /// Commit it was built from.
     pub commit: &'static str,
-    /// Who may purge; `None`: nobody.
-    pub purger: Option<Purger>,
+    /// Who may purge.
+    pub purger: Arc<Purger>,
 }
 
 #[async_trait]
@@ -31,11 +33,12 @@ impl ServeHttp for Admin {
         let request = session.req_header();
         let head = request.method == Method::HEAD;
         let path = request.uri.path();
-        if let (Some(purger), Some(object)) = (&self.purger, path.strip_prefix(purge::OBJECTS))
+        if let Some(object) = path.strip_prefix(purge::OBJECTS)
+            && self.purger.is_open()
             && matches!(request.method.as_str(), "PURGE" | "DELETE")
         {
             let peer = session.client_addr().and_then(|peer| peer.as_inet().copied());
-            return purger.answer(&request.headers, object, peer).await;
+            return self.purger.answer(&request.headers, object, peer).await;
         }
         if request.method != Method::GET && !head {
             // What may follow as a body is not for us.
@@ -96,11 +99,18 @@ fn answer(status: StatusCode, content_type: &'static str, body: String) -> Respo
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]
     fn the_admin_pages_are_the_four_of_the_design() {
-        let admin = Admin { version: "1.2.3", commit: "abc", purger: None };
+        let conf =
+            crate::conf::Conf::from_parts(Some(("test", b"edge: {cas: {store: memory}}")), [], &Default::default());
+        let cas = Arc::new(crate::store::cas::Cas::open(&conf.unwrap().edge.cas).unwrap());
+        let purger = Arc::new(Purger::new(None, cas, Arc::default()));
+        assert!(!purger.is_open());
+        let admin = Admin { version: "1.2.3", commit: "abc", purger };
         for (path, status) in
             [("/metrics", 200), ("/healthz", 200), ("/version", 200), ("/", 404), ("/edge/assets/x", 404)]
         {

@@ -4,11 +4,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::answer;
 use crate::conf::Secret;
-use crate::fill::Fills;
+use crate::fill::AllFills;
 use crate::observe::bus::{Event, publish};
 use crate::rules::asset_key;
 use crate::store::cas::{Cas, CasError, Purge, Removed};
@@ -18,16 +19,27 @@ pub const OBJECTS: &str = "/admin/objects/";
 
 /// Removes objects for whoever knows the token.
 pub struct Purger {
-    token: Secret,
+    /// `None`: nobody knows one.
+    token: ArcSwapOption<Secret>,
     cas: Arc<Cas>,
     /// Fills under way, which must not bring back what is purged.
-    fills: Option<Arc<Fills>>,
+    fills: Arc<AllFills>,
 }
 
 impl Purger {
-    /// For bearers of `token`.
-    pub fn new(token: Secret, cas: Arc<Cas>, fills: Option<Arc<Fills>>) -> Self {
-        Self { token, cas, fills }
+    /// For bearers of `token`; for nobody without one.
+    pub fn new(token: Option<Secret>, cas: Arc<Cas>, fills: Arc<AllFills>) -> Self {
+        Self { token: ArcSwapOption::from_pointee(token), cas, fills }
+    }
+
+    /// For bearers of another token from now on.
+    pub fn set_token(&self, token: Option<Secret>) {
+        self.token.store(token.map(Arc::new));
+    }
+
+    /// Whether there is a token that could be known.
+    pub fn is_open(&self) -> bool {
+        self.token.load().is_some()
     }
 
     /// Answer a request for the raw path behind `/admin/objects/`.
@@ -46,9 +58,7 @@ impl Purger {
                 "not a path as it follows /edge/assets/, nor a prefix that ends in /\n",
             );
         };
-        if let Some(fills) = &self.fills {
-            fills.detach(|path| covers(&what, path));
-        }
+        self.fills.detach(|path| covers(&what, path));
         let (cas, purged) = (self.cas.clone(), what.clone());
         match tokio::task::spawn_blocking(move || purge(&cas, &purged)).await {
             Ok(Ok(removed)) => {
@@ -67,7 +77,8 @@ impl Purger {
         let mut fields = headers.get_all(header::AUTHORIZATION).iter();
         let (Some(field), None) = (fields.next(), fields.next()) else { return false };
         let Some((scheme, token)) = field.as_bytes().split_at_checked(7) else { return false };
-        scheme.eq_ignore_ascii_case(b"bearer ") && self.token.matches(token.trim_ascii())
+        let known = self.token.load();
+        scheme.eq_ignore_ascii_case(b"bearer ") && known.as_ref().is_some_and(|known| known.matches(token.trim_ascii()))
     }
 }
 

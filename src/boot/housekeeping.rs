@@ -15,12 +15,12 @@ use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 
 use crate::conf::version::VERSION;
+use crate::edge::Generations;
 use crate::observe::bus::Event;
 use crate::observe::metrics::{Component, SERVICE_RESTARTS};
 use crate::observe::readiness::{Condition, READINESS};
 use crate::observe::{audit, bus, log as log_writer};
 use crate::store::cas::Cas;
-use crate::store::pack::mounts::Mounts;
 
 /// How often packs are looked at. A new one is taken up when two looks agree: so it serves within a second.
 const LOOK: Duration = Duration::from_millis(300);
@@ -29,7 +29,8 @@ const KEEP: Duration = Duration::from_secs(1);
 
 /// The background work of a server.
 pub struct Housekeeping {
-    pub mounts: Arc<Mounts>,
+    /// Where the packs of now are.
+    pub generations: Arc<Generations>,
     pub cas: Arc<Cas>,
     /// The addresses that will accept connections.
     pub listeners: Vec<SocketAddr>,
@@ -78,9 +79,11 @@ impl Housekeeping {
         }
         audit::start()?;
         // A thread each: whatever a pack does to the one that looks at it, purges and evictions go on.
-        let (mounts, hurry) = (self.mounts.clone(), self.hurry.clone());
+        let (generations, hurry) = (self.generations.clone(), self.hurry.clone());
         supervise("pack_watcher", Component::PackWatcher, self.stopping.clone(), move || {
             let _ = hurry.0.set(thread::current());
+            // Of the generation no more than its packs: a look may take a while, and what it holds on to must not.
+            let mounts = generations.now().mounts.clone();
             mounts.poll();
             READINESS.set(Condition::PacksVerified, mounts.lost().is_empty());
             thread::park_timeout(LOOK);
@@ -93,8 +96,9 @@ impl Housekeeping {
             READINESS.set(Condition::CasWritable, cas.writable());
             thread::park_timeout(KEEP);
         })?;
-        let (mounts, stopping) = (self.mounts.clone(), self.stopping.clone());
+        let (generations, stopping) = (self.generations.clone(), self.stopping.clone());
         supervise("digester", Component::Digester, self.stopping.clone(), move || {
+            let mounts = generations.now().mounts.clone();
             mounts.digest_behind(&stopping);
             thread::park_timeout(Duration::from_secs(5));
         })

@@ -1,30 +1,78 @@
 //! From the conf's origins to what fills them: each part gets the little it needs to know.
 
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
-use pingora::server::configuration::ServerConf;
 use pingora::services::background::BackgroundService;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::conf::version::VERSION;
 use crate::conf::{self, Conf, Mode, Pins, QueryPolicy, RetryOn};
 use crate::edge::{Live, Lock, OriginRules, OriginTable};
-use crate::fill::{self, Fills, FillsConf};
-use crate::origin::{self, Origins, OriginsConf};
+use crate::fill::{self, AllFills, Fills, FillsConf, Leased};
+use crate::origin::{self, Origins, OriginsConf, Trust};
 use crate::rules::allow;
 use crate::rules::caching::CachingConf;
 use crate::store::cas::Cas;
 
-/// What fills misses in live mode; `None` offline, where nothing that could connect is even made.
-pub fn open(conf: &Conf, cas: &Arc<Cas>, server_conf: &Arc<ServerConf>) -> Option<Live> {
-    if conf.edge.mode != Mode::Live {
-        return None;
+/// How often fills of a conf before are looked at: whether the last has ended.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Makes what fills misses, at the start and again when a reload changes what it goes by.
+pub struct Lives {
+    cas: Arc<Cas>,
+    all: Arc<AllFills>,
+    starts: mpsc::UnboundedSender<Start>,
+    /// Whose certificates the edge's own connector believes: it is made once. `None` where it believes nobody.
+    believed: Option<Bundle>,
+}
+
+/// Fills that are to be worked on, and who hears when nobody asks for one any more.
+type Start = (Arc<Fills>, Leased);
+
+/// A bundle of trust anchors: none is the system's.
+type Bundle = (Option<PathBuf>, Option<[u8; 32]>);
+
+impl Lives {
+    /// `conf` is that of the start. What is opened is worked on by the service.
+    pub fn new(conf: &Conf, cas: &Arc<Cas>, all: &Arc<AllFills>, grace: Duration) -> (Self, Filling) {
+        let (starts, started) = mpsc::unbounded_channel();
+        let believed = (conf.edge.mode == Mode::Live).then(|| bundle(conf));
+        let lives = Self { cas: cas.clone(), all: all.clone(), starts, believed };
+        (lives, Filling { started: Mutex::new(Some(started)), grace })
     }
-    let origins = Origins::new(origins_conf(conf), server_conf);
-    let fills = Fills::new(fills_conf(conf), cas.clone(), origins.clone());
-    Some(Live { fills, origins })
+
+    /// What fills misses in live mode; `None` offline, where nothing that could connect is even made.
+    pub fn open(&self, conf: &Conf) -> Result<Option<Arc<Live>>, String> {
+        if conf.edge.mode != Mode::Live {
+            return Ok(None);
+        }
+        let bundle = bundle(conf);
+        let trust = match self.believed.as_ref() == Some(&bundle) {
+            true => None,
+            false => trust_of(conf)?,
+        };
+        let server_conf = Arc::new(super::pingora_conf(&conf.server, Mode::Live));
+        let origins = Origins::trusting(origins_conf(conf), &server_conf, trust);
+        let fills = Fills::new(&self.all, fills_conf(conf), self.cas.clone(), origins.clone());
+        let (lease, leased) = fill::lease();
+        self.starts.send((fills.clone(), leased)).map_err(|_| "the process is stopping")?;
+        Ok(Some(Arc::new(Live { fills, origins, lease })))
+    }
+}
+
+fn bundle(conf: &Conf) -> Bundle {
+    (conf.server.ca_file.clone(), conf.server.ca_digest)
+}
+
+/// The trust anchors for https origins that the edge's own connector does not believe; none where no origin needs any.
+fn trust_of(conf: &Conf) -> Result<Option<Trust>, String> {
+    let passes = conf.edge.origins.iter().any(|origin| origin.pass && origin.urls.iter().any(|url| url.https));
+    passes.then(|| Trust::load(conf.server.ca_file.as_deref()).map_err(|why| format!("ca_file: {why}"))).transpose()
 }
 
 /// What the edge needs to know of origins, in either mode.
@@ -61,19 +109,55 @@ pub fn lock(pins: &Arc<Pins>) -> Arc<Lock> {
     Arc::new(hashes.collect())
 }
 
-/// Runs the fills on threads of their own: hashing what comes in must not hold up what goes out.
+/// Works on fills, on threads of their own: hashing what comes in must not hold up what goes out.
 pub struct Filling {
-    pub fills: Arc<Fills>,
+    started: Mutex<Option<mpsc::UnboundedReceiver<Start>>>,
     /// How long fills that move may go on after a stop was asked for.
-    pub grace: Duration,
+    grace: Duration,
 }
 
 #[async_trait]
 impl BackgroundService for Filling {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
-        let stop = async move { while !*shutdown.borrow() && shutdown.changed().await.is_ok() {} };
-        self.fills.run(stop, self.grace).await;
+    async fn start(&self, shutdown: ShutdownWatch) {
+        let started = self.started.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut started) = started else { return };
+        let mut running = JoinSet::new();
+        loop {
+            tokio::select! {
+                Some((fills, leased)) = started.recv() => {
+                    running.spawn(work(fills, leased, shutdown.clone(), self.grace));
+                }
+                Some(_) = running.join_next() => {}
+                () = stopped(shutdown.clone()) => break,
+            }
+        }
+        // What was opened a moment ago ends at once, and tells its readers so.
+        while let Ok((fills, leased)) = started.try_recv() {
+            running.spawn(work(fills, leased, shutdown.clone(), self.grace));
+        }
+        while running.join_next().await.is_some() {}
     }
+}
+
+/// Work on fills until the process stops, or until nobody asks for one any more and the last has ended.
+async fn work(fills: Arc<Fills>, leased: Leased, shutdown: ShutdownWatch, grace: Duration) {
+    let retired = async {
+        leased.ended().await;
+        while fills.under_way() > 0 {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    let stop = async {
+        tokio::select! {
+            () = retired => {}
+            () = stopped(shutdown) => {}
+        }
+    };
+    fills.run(stop, grace).await;
+}
+
+async fn stopped(mut shutdown: ShutdownWatch) {
+    while !*shutdown.borrow() && shutdown.changed().await.is_ok() {}
 }
 
 fn fills_conf(conf: &Conf) -> FillsConf {

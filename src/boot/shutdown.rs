@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::fill::Fills;
+use crate::fill::AllFills;
 use crate::observe::bus::{self, Event};
 use crate::observe::metrics::INFLIGHT;
 use crate::observe::readiness::{Condition, READINESS};
@@ -17,7 +17,7 @@ pub struct Signals {
     /// How long requests in flight may take after a stop was asked for.
     pub grace: Duration,
     /// Fills, which may go on as long.
-    pub fills: Option<Arc<Fills>>,
+    pub fills: Arc<AllFills>,
     /// What SIGHUP asks for.
     pub hangup: Arc<dyn Fn() + Send + Sync>,
 }
@@ -66,8 +66,7 @@ impl ShutdownSignalWatch for Signals {
 impl Signals {
     /// Requests and fills in flight.
     fn inflight(&self) -> u64 {
-        let fills = self.fills.as_ref().map_or(0, |fills| fills.under_way());
-        INFLIGHT.get().max(0) as u64 + fills as u64
+        INFLIGHT.get().max(0) as u64 + self.fills.under_way() as u64
     }
 
     /// Wait until nothing is in flight, at most the grace period. A second signal ends the wait: then `false`.

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, header};
+use pingora::{Error, ErrorType};
 
 use super::asset::{Found, Turn, Wish};
 use super::fail::Refusal;
 use super::filled::{Filled, How};
 use super::ready::Ready;
 use crate::fill::fetch::FetchError;
-use crate::fill::{Ask, FillError, FillHead, FillKey, Fills, Headed, Reader, Remembered, Seen, Stale};
+use crate::fill::{Ask, FillError, FillHead, FillKey, Fills, Headed, Lease, Reader, Remembered, Seen, Stale};
 use crate::observe::metrics::{Method, Reason};
 use crate::origin::Origins;
 use crate::rules::cache_status::Forward;
@@ -31,6 +32,8 @@ pub struct Live {
     pub fills: Arc<Fills>,
     /// The way to the origins, for what goes through as it is.
     pub origins: Arc<Origins>,
+    /// Held by every request that may still start a fill.
+    pub lease: Lease,
 }
 
 /// What is known before an origin is asked.
@@ -48,6 +51,14 @@ pub struct Asking<'a> {
 }
 
 impl Live {
+    /// An error once the conf went offline: what is proxied breaks off.
+    pub fn still_asks(&self) -> pingora::Result<()> {
+        match self.origins.is_closed() {
+            true => Error::e_explain(ErrorType::ReadError, "the edge went offline"),
+            false => Ok(()),
+        }
+    }
+
     /// Ask the origin for what `wish` wants.
     pub async fn ask(&self, wish: &Wish<'_>, origin: usize, asking: Asking<'_>) -> Result<Turn, Refusal> {
         let Asking { key, seen, directives, stale, forward, alone } = asking;
@@ -208,6 +219,8 @@ impl From<FillError> for Refusal {
         match error {
             FillError::QueueFull | FillError::PassthroughFull => Self::new(Reason::QueueFull),
             FillError::Fetch(FetchError::TimedOut(_)) => Self::origin_timeout(),
+            // What the conf of now answers.
+            FillError::Fetch(FetchError::Offline) => Self::new(Reason::NotFound),
             FillError::Fetch(FetchError::NotAllowed(cause)) => Self::told(Reason::NotAllowed, cause),
             FillError::Fetch(error) => Self::told(Reason::Origin, error.to_string()),
             FillError::Corrupt => Self::new(Reason::Corrupt),

@@ -30,6 +30,7 @@ mod stream;
 mod through;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -268,7 +269,9 @@ impl ProxyHttp for Edge {
         _end: bool,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        ctx.through.as_mut().map_or(Ok(()), |through| through.body(body.as_ref()))
+        let (Some(through), Some(live)) = (&mut ctx.through, &ctx.now.live) else { return Ok(()) };
+        live.still_asks()?;
+        through.body(body.as_ref())
     }
 
     async fn response_filter(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
@@ -276,6 +279,20 @@ impl ProxyHttp for Edge {
         ctx.status = response.status.as_u16();
         let request = session.req_header();
         through.answer(&ctx.now.settings, live, (request, &ctx.corr_id), response).await
+    }
+
+    /// What is proxied as it is ends when the conf went offline: nothing more is read from its origin.
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        _body: &mut Option<Bytes>,
+        _end: bool,
+        ctx: &mut Ctx,
+    ) -> Result<Option<Duration>> {
+        match (&ctx.through, &ctx.now.live) {
+            (Some(_), Some(live)) => live.still_asks().map(|()| None),
+            _ => Ok(None),
+        }
     }
 
     /// An answer broke off: its client left, or its bytes turned out bad after the header was sent. The connection is cut, so that

@@ -41,6 +41,7 @@ impl FillError {
             Self::Fetch(FetchError::TimedOut(_)) => "timeout",
             Self::Fetch(FetchError::NotAllowed(_)) => "not_allowed",
             Self::Fetch(FetchError::Open(_)) => "circuit_open",
+            Self::Fetch(FetchError::Offline) => "offline",
             Self::Fetch(FetchError::Cut(_)) => "cut",
             Self::Corrupt => "corrupt",
             Self::TooLarge => "too_large",

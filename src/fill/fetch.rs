@@ -64,6 +64,9 @@ pub enum FetchError {
     /// The origin failed again and again and is left alone until the given time has passed.
     #[error("the origin failed repeatedly and is left alone for {0:?}")]
     Open(Duration),
+    /// The conf of now has no origins: it went offline while this was asked for.
+    #[error("the edge went offline")]
+    Offline,
     /// The body broke off: shorter than its Content-Length, no last chunk, a reset, too slow.
     #[error("the origin's body broke off: {0}")]
     Cut(String),

@@ -6,6 +6,7 @@
 
 pub mod fetch;
 
+mod all;
 mod ask;
 mod commit;
 mod error;
@@ -23,7 +24,7 @@ mod verdict;
 mod work;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Acquire};
+use std::sync::atomic::{AtomicBool, Ordering::Acquire};
 use std::time::Instant;
 
 use bytes::BytesMut;
@@ -31,6 +32,7 @@ use http::header::{ACCEPT_ENCODING, RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+pub use all::{AllFills, Lease, Leased, lease};
 pub use ask::{Ask, FillsConf, OriginRules, Seen, Stale};
 pub use error::FillError;
 pub use key::FillKey;
@@ -54,8 +56,10 @@ use work::Job;
 /// that fill from each other could ask in a circle and none of them would see it (RFC 9110 §7.6.3, RFC 8586).
 const PATH_SO_FAR: [&str; 4] = ["traceparent", "tracestate", "via", "cdn-loop"];
 
-/// The fills of a process.
+/// The fills of a conf.
 pub struct Fills {
+    /// Those of the whole process, these among them.
+    all: Arc<AllFills>,
     conf: FillsConf,
     /// What metrics call the origins, in the order of the conf.
     labels: Vec<OriginLabel>,
@@ -67,28 +71,28 @@ pub struct Fills {
     passing: Arc<Semaphore>,
     /// Nothing new is begun, and what is lost is lost to the stop.
     draining: Arc<AtomicBool>,
-    /// Workers that panicked and were not started again yet.
-    down: AtomicUsize,
 }
 
 impl Fills {
-    /// Fills that nobody works on yet: see [`Fills::run`].
-    pub fn new(conf: FillsConf, cas: Arc<Cas>, fetch: Arc<dyn Fetch>) -> Arc<Self> {
+    /// Fills that nobody works on yet: see [`Fills::run`]. `all` knows them from now on.
+    pub fn new(all: &Arc<AllFills>, conf: FillsConf, cas: Arc<Cas>, fetch: Arc<dyn Fetch>) -> Arc<Self> {
         let draining = Arc::new(AtomicBool::new(false));
         let stopping = draining.clone();
         let lost = move || if stopping.load(Acquire) { FillError::Draining } else { FillError::Worker };
-        Arc::new(Self {
+        let fills = Arc::new(Self {
+            all: all.clone(),
             labels: conf.origins.iter().map(|origin| OriginLabel::of(&origin.prefix)).collect(),
             flights: Flights::new(lost),
             queue: Queue::new(conf.origins.len(), conf.queue, conf.workers),
             passing: Arc::new(Semaphore::new(conf.max_passthrough.min(Semaphore::MAX_PERMITS))),
             memory: Memory::new(),
             draining,
-            down: AtomicUsize::new(0),
             conf,
             cas,
             fetch,
-        })
+        });
+        all.add(&fills);
+        fills
     }
 
     /// What [`Ask::seen`] wants: taken before the store is looked into for `path`.
@@ -202,20 +206,15 @@ impl Fills {
     }
 
     /// A request that passed through changed what `key` answers (RFC 9111 §4.4): drop what is stored there, all variants of it, and let
-    /// what is being filled be stored no more. Later readers start anew.
+    /// what is being filled, by whichever conf, be stored no more. Later readers start anew.
     pub async fn invalidate(self: &Arc<Self>, key: &FillKey) -> Result<(), StoreError> {
         let base = key.base();
         // First the fills, then the store: one that was committed in between is dropped with the rest.
-        self.flights.detach(|flying| cas::unvaried(flying) == base);
+        self.all.detach_keys(|flying| cas::unvaried(flying) == base);
         let cas = self.cas.clone();
         tokio::task::spawn_blocking(move || cas.drop_object(&base).map(drop))
             .await
             .unwrap_or_else(|error| Err(StoreError::Corrupt(format!("the store panicked: {error}").into())))
-    }
-
-    /// What is being filled of the paths that `which` picks is stored no more; for purges, which remove from the store themselves, behind this.
-    pub fn detach(&self, which: impl Fn(&str) -> bool) {
-        self.flights.detach(|key| which(cas::path_of(key)));
     }
 
     /// Fills under way: those that wait and those that move.

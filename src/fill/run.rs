@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::{AcqRel, Release};
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ const SOUND: Duration = Duration::from_secs(60);
 const LAST_COMMITS: Duration = Duration::from_secs(5);
 
 impl Fills {
-    /// Work until `stop`: workers, supervisor and committer. Then nothing new is begun, what waits is refused as
+    /// Work until the lease has ended and the last fill with it, or until `stop`: workers, supervisor and committer. Then nothing new is begun, what waits is refused as
     /// [`FillError::Draining`](super::FillError::Draining), and what moves has `grace` to end.
     pub async fn run(self: &Arc<Self>, stop: impl Future<Output = ()>, grace: Duration) {
         let (landings, mut landed) = mpsc::channel::<Landing>(self.conf.workers.max(1));
@@ -72,14 +73,33 @@ async fn supervise(fills: Arc<Fills>, landings: mpsc::Sender<Landing>) {
         if began.elapsed() > SOUND {
             pause = PAUSE;
         }
-        if fills.down.fetch_add(1, AcqRel) == 0 {
+        let down = Down::new();
+        sleep(pause).await;
+        drop(down);
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// A worker of this process that panicked and was not started again yet.
+struct Down;
+
+/// How many there are.
+static DOWN: AtomicUsize = AtomicUsize::new(0);
+
+impl Down {
+    fn new() -> Self {
+        if DOWN.fetch_add(1, AcqRel) == 0 {
             READINESS.set(Condition::FillWorkers, false);
         }
-        sleep(pause).await;
-        if fills.down.fetch_sub(1, AcqRel) == 1 {
+        Self
+    }
+}
+
+impl Drop for Down {
+    fn drop(&mut self) {
+        if DOWN.fetch_sub(1, AcqRel) == 1 {
             READINESS.set(Condition::FillWorkers, true);
         }
-        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 

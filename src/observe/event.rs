@@ -183,7 +183,9 @@ impl Event {
             // One for each miss: nothing that an operator reads day by day.
             Self::FillFinished { .. } => (Level::Debug, "fill_finished"),
             // That a circuit is open was told when it opened, and a fill that nobody wants any more is no failure.
-            Self::FillFailed { cause: "abandoned" | "circuit_open" | "draining", .. } => (Level::Debug, "fill_failed"),
+            Self::FillFailed { cause: "abandoned" | "circuit_open" | "draining" | "offline", .. } => {
+                (Level::Debug, "fill_failed")
+            }
             Self::FillFailed { .. } => (Level::Warn, "fill_failed"),
             Self::Purged { .. } => (Level::Info, "purged"),
             Self::PurgeDenied { .. } => (Level::Info, "purge_denied"),

@@ -62,8 +62,13 @@ pub fn init(format: Format, level: LevelFilter, file: Option<&Path>) -> io::Resu
     });
     // Someone else's logger can only be there in a test, which then sees our lines in its own.
     let _ = log::set_logger(logger);
-    log::set_max_level(level);
+    set_level(level);
     Ok(())
+}
+
+/// Log what is at least as severe as `level` from now on.
+pub fn set_level(level: LevelFilter) {
+    log::set_max_level(level);
 }
 
 /// Hand the lines to a thread from now on.

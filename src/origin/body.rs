@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::sync::watch;
 
 use super::attempt::Run;
 use super::verdict::Fault;
@@ -20,6 +21,8 @@ pub(super) struct Body {
     length: Option<u64>,
     received: u64,
     pace: Pace,
+    /// Set when nothing more is to come from any origin.
+    closed: watch::Receiver<bool>,
     /// The end, once it was told: it is told again to whoever asks again.
     end: Option<Result<(), FetchError>>,
 }
@@ -33,9 +36,9 @@ struct Pace {
 }
 
 impl Body {
-    pub(super) fn new(run: Run, head: &Head, min_rate: Option<u64>) -> Self {
+    pub(super) fn new(run: Run, head: &Head, min_rate: Option<u64>, closed: watch::Receiver<bool>) -> Self {
         let pace = Pace { min_rate, waited: Duration::ZERO, bytes: 0 };
-        Self { run, length: head.length, received: 0, pace, end: None }
+        Self { run, length: head.length, received: 0, pace, closed, end: None }
     }
 
     /// Receive the end of an answer that has no body, so that its connection can be used again even if nobody asks for one.
@@ -101,7 +104,13 @@ impl Incoming for Body {
         if let Some(end) = &self.end {
             return end.clone().map(|()| None);
         }
-        let received = self.receive().await;
+        let mut closed = self.closed.clone();
+        let received = tokio::select! {
+            biased;
+            // A sender that is gone closed nothing.
+            Ok(_) = closed.wait_for(|closed| *closed) => Err(FetchError::Offline),
+            received = self.receive() => received,
+        };
         match &received {
             Ok(Some(_)) => {}
             Ok(None) => self.end = Some(Ok(())),

@@ -46,6 +46,16 @@ enum Next {
 #[async_trait]
 impl Fetch for Origins {
     async fn fetch(&self, wanted: Wanted) -> Result<Fetched, FetchError> {
+        tokio::select! {
+            biased;
+            () = self.closed() => Err(FetchError::Offline),
+            fetched = self.tries(wanted) => fetched,
+        }
+    }
+}
+
+impl Origins {
+    async fn tries(&self, wanted: Wanted) -> Result<Fetched, FetchError> {
         let now = Instant::now();
         let mut route = Route::new(self, wanted.origin)?;
         let state = self.states.get(wanted.origin).ok_or_else(peer::unknown)?;
@@ -171,7 +181,8 @@ impl Question<'_> {
 
     async fn hand_on(&self, answer: Answer) -> Fetched {
         let (head, run) = answer.accept();
-        let mut body = Body::new(run, &head, self.origins.conf.timeouts.min_rate);
+        let (min_rate, closed) = (self.origins.conf.timeouts.min_rate, self.origins.closed.subscribe());
+        let mut body = Body::new(run, &head, min_rate, closed);
         // Where it doesn't end in time, whoever asks for the body is told.
         let _ = tokio::time::timeout_at(self.deadline.into(), body.finish_empty()).await;
         (head, Box::new(body))

@@ -20,21 +20,25 @@ mod proxy;
 mod request;
 mod retry;
 mod state;
+mod trust;
 mod verdict;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use pingora::http::RequestHeader;
 use pingora::proxy::{SubrequestSpawner, http_proxy};
 use pingora::server::configuration::ServerConf;
 use pingora::upstreams::peer::HttpPeer;
+use tokio::sync::watch;
 
 pub use self::conf::{CircuitConf, Host, OriginConf, OriginUrl, OriginsConf, RetryConf, Timeouts};
 use self::dns::Dns;
 pub use self::proxy::MAX_INTERIM;
 use self::request::Dress;
 use self::state::State;
+pub use self::trust::Trust;
 pub use self::verdict::fault_of;
 use crate::fill::fetch::FetchError;
 
@@ -46,7 +50,16 @@ pub struct Origins {
     states: Vec<State>,
     dns: Dns,
     spawner: SubrequestSpawner,
+    /// Whose certificates are believed where it is not us who connects, if that isn't who the edge's connector believes.
+    trust: Option<Trust>,
+    /// What the keys of connections of these origins begin with: no connection of another conf's is taken for one of them.
+    group: u64,
+    /// Whether nothing is to be asked any more.
+    closed: watch::Sender<bool>,
 }
+
+/// Origins that one conf can have, as bits of a connection's key.
+const GROUP_BITS: u32 = 16;
 
 /// Where a request that passes through goes.
 pub struct Place {
@@ -60,6 +73,13 @@ impl Origins {
     /// The origins of `conf`. `server_conf` is Pingora's: its `ca_file` says whose certificates are believed. Panics where it names no
     /// file and the system has no bundle: `conf` has made sure.
     pub fn new(conf: OriginsConf, server_conf: &Arc<ServerConf>) -> Arc<Self> {
+        Self::trusting(conf, server_conf, None)
+    }
+
+    /// As [`Origins::new`]; requests that the edge itself proxies believe `trust`, as its own connector keeps what it believed when it was
+    /// made.
+    pub fn trusting(conf: OriginsConf, server_conf: &Arc<ServerConf>, trust: Option<Trust>) -> Arc<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         let now = Instant::now();
         let names = conf.origins.iter().flat_map(|origin| &origin.urls).filter_map(|url| match &url.host {
             Host::Name(name) => Some(name.clone()),
@@ -68,16 +88,46 @@ impl Origins {
         let dns = Dns::new(names, conf.dns_ttl, Arc::new(dns::System));
         let states = conf.origins.iter().map(|origin| State::new(origin, &conf, now)).collect();
         let spawner = SubrequestSpawner::new(Arc::new(http_proxy(server_conf, proxy::Origin)));
-        Arc::new(Self { dress: Dress::new(&conf), states, dns, spawner, conf })
+        let group = NEXT.fetch_add(1, Relaxed) << GROUP_BITS;
+        Arc::new(Self {
+            dress: Dress::new(&conf),
+            states,
+            dns,
+            spawner,
+            trust,
+            group,
+            closed: watch::Sender::new(false),
+            conf,
+        })
     }
 
     /// Where a request goes that the edge itself proxies to origin `origin` of the conf: the first address that may be asked.
     /// It neither counts as a try nor asks the circuit: what passes through is not ours to repeat or to hold back.
     pub async fn peer_for(&self, origin: usize) -> Result<Place, FetchError> {
         let mut route = peer::Route::new(self, origin)?;
-        let stop = route.next(Instant::now()).await?;
-        let peer = self.peer(&stop, peer::Reuse::Allowed)?;
+        let stop = tokio::select! {
+            biased;
+            () = self.closed() => return Err(FetchError::Offline),
+            stop = route.next(Instant::now()) => stop?,
+        };
+        let mut peer = self.peer(&stop, peer::Reuse::Allowed)?;
+        peer.options.ca = self.trust.as_ref().map(Trust::certificates);
         Ok(Place { peer: Box::new(peer), url: stop.url })
+    }
+
+    /// Ask nothing any more: what is being asked fails as [`FetchError::Offline`], and bodies on their way break off. For good.
+    pub fn close(&self) {
+        self.closed.send_replace(true);
+    }
+
+    /// Whether [`Origins::close`] was called.
+    pub fn is_closed(&self) -> bool {
+        *self.closed.borrow()
+    }
+
+    async fn closed(&self) {
+        // The sender is ours.
+        let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
     }
 
     /// Make the head of a client's request one to URL `url` of origin `origin` (as [`Origins::peer_for`] chose it): sets its target, Host,

@@ -119,7 +119,7 @@ impl<'o> Route<'o> {
 
 impl Origins {
     /// The connection to a place. Pingora shares connections by address, scheme, SNI, verification and group key; the group is the
-    /// origin, so that no two origins share one even where all the rest is equal.
+    /// origin of this conf, so that no two origins share one even where all the rest is equal.
     pub(super) fn peer(&self, stop: &Stop, reuse: Reuse) -> Result<HttpPeer, FetchError> {
         static NEXT_ALONE: AtomicU64 = AtomicU64::new(ALONE);
         let url =
@@ -135,7 +135,7 @@ impl Origins {
         }
         let timeouts = &self.conf.timeouts;
         let mut peer = HttpPeer::new(stop.address, url.https, sni);
-        peer.group_key = stop.origin as u64;
+        peer.group_key = self.group | stop.origin as u64;
         let options = &mut peer.options;
         options.verify_cert = true;
         options.verify_hostname = true;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,8 @@ pub(super) struct State {
     /// Statuses worth another try.
     pub(super) statuses: Arc<[u16]>,
     circuit: Mutex<Circuit>,
+    /// Whether the gauge counts it as open.
+    shown: AtomicBool,
     budget: Mutex<Budget>,
     /// Addresses that failed to connect, and until when others are asked first.
     resting: Mutex<HashMap<SocketAddr, Instant>>,
@@ -35,10 +38,9 @@ pub(super) struct Permit<'s> {
 
 impl State {
     pub(super) fn new(origin: &OriginConf, conf: &OriginsConf, now: Instant) -> Self {
-        let label = OriginLabel::of(&origin.prefix);
-        CIRCUIT_OPEN.set(label, 0);
         Self {
-            label,
+            label: OriginLabel::of(&origin.prefix),
+            shown: AtomicBool::new(false),
             statuses: conf.retry.statuses.as_slice().into(),
             circuit: Mutex::new(Circuit::new(conf.circuit.clone())),
             budget: Mutex::new(Budget::new(conf.retry.budget, now)),
@@ -82,19 +84,34 @@ impl State {
         lock(&self.resting).get(&address).is_some_and(|until| now < *until)
     }
 
+    fn show(&self, open: bool) {
+        match (self.shown.swap(open, Relaxed), open) {
+            (false, true) => CIRCUIT_OPEN.inc(self.label),
+            (true, false) => CIRCUIT_OPEN.dec(self.label),
+            _ => {}
+        }
+    }
+
     fn changed(&self, change: Change) {
         match change {
             Change::None => {}
             Change::Opened(time) => {
-                CIRCUIT_OPEN.set(self.label, 1);
+                self.show(true);
                 let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
                 log::warn!(event = "origin_left_alone", origin = self.label.as_str(), for_ms = ms; "");
             }
             Change::Closed => {
-                CIRCUIT_OPEN.set(self.label, 0);
+                self.show(false);
                 log::info!(event = "origin_asked_again", origin = self.label.as_str(); "");
             }
         }
+    }
+}
+
+impl Drop for State {
+    /// A conf that is gone leaves nobody alone.
+    fn drop(&mut self) {
+        self.show(false);
     }
 }
 

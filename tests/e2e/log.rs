@@ -43,7 +43,7 @@ fn a_log_that_is_off_writes_nothing_at_all() {
     assert_eq!(written("{access: all}", &["--log-level", "off"]), "", "by the flag");
     // The same acts leave their lines where the log is on.
     let told = written("{access: all}", &[]);
-    for event in ["\"request\"", "\"hangup\"", "\"draining\"", "\"not_found\"", "\"bad_path\"", "\"method\""] {
+    for event in ["\"request\"", "\"conf_reloaded\"", "\"draining\"", "\"not_found\"", "\"bad_path\"", "\"method\""] {
         assert!(told.contains(event), "{event} in {told}");
     }
 }

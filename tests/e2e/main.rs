@@ -21,6 +21,7 @@ mod packs;
 mod preconditions;
 mod ranges;
 mod refusals;
+mod reload;
 mod resources;
 mod stalled;
 mod targets;

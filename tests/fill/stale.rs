@@ -144,7 +144,7 @@ async fn a_purge_detaches_what_it_names_and_nothing_else() {
     let query = Ask { key: FillKey { query: Some("q".into()), ..FillKey::path("live/a") }, ..bench.ask("live/a") };
     let readers = [bench.join("live/a").unwrap(), bench.fills.join(query).unwrap(), bench.join("live/b").unwrap()];
     bench.until(|bench| bench.fetches() == 3).await;
-    bench.fills.detach(|path| path == "live/a");
+    bench.all.detach(|path| path == "live/a");
     assert_eq!(bench.fills.under_way(), 1);
     gate.open();
     for reader in readers {

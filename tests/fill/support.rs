@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::ACCEPT_LANGUAGE;
 use svc_edge::conf::{CasBacking, CasConf, Durability};
-use svc_edge::fill::{Ask, FillError, FillKey, Fills, FillsConf, Headed, OriginRules, Reader};
+use svc_edge::fill::{AllFills, Ask, FillError, FillKey, Fills, FillsConf, Headed, OriginRules, Reader};
 use svc_edge::rules::caching::CachingConf;
 use svc_edge::store::Store;
 use svc_edge::store::cas::Cas;
@@ -26,6 +26,8 @@ const PREFIXES: [&str; 2] = ["live/", "other/"];
 
 /// Fills that run, with all that is around them.
 pub struct Bench {
+    /// The fills of every conf.
+    pub all: Arc<AllFills>,
     pub fills: Arc<Fills>,
     pub cas: Arc<Cas>,
     pub fake: Arc<Fake>,
@@ -100,8 +102,9 @@ impl Bench {
     ) -> Self {
         let fake = Arc::new(Fake::new(script));
         let cas = Arc::new(Cas::open(store).unwrap());
-        let fills = Fills::new(conf, cas.clone(), fake.clone());
-        Self { fills, cas, fake, stop: None, run: None }
+        let all = Arc::default();
+        let fills = Fills::new(&all, conf, cas.clone(), fake.clone());
+        Self { all, fills, cas, fake, stop: None, run: None }
     }
 
     pub fn start(&mut self, grace: Duration) {

@@ -41,7 +41,8 @@ impl Metric {
             Source::GaugeByOrigin(origins) => {
                 let series = origins.series().into_iter();
                 let metric = |(name, n): (&'static str, u64)| {
-                    gauge_metric(self.pairs(&[name]), i64::try_from(n).unwrap_or(i64::MAX))
+                    // Whether, and not how often: two confs that overlap count one each.
+                    gauge_metric(self.pairs(&[name]), i64::from(n > 0))
                 };
                 (proto::MetricType::GAUGE, series.map(metric).collect())
             }

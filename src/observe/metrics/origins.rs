@@ -52,9 +52,9 @@ impl ByOrigin {
         self.cells[origin.0].fetch_add(1, Relaxed);
     }
 
-    /// Set the value, for gauges.
-    pub fn set(&self, origin: OriginLabel, value: u64) {
-        self.cells[origin.0].store(value, Relaxed);
+    /// Count one less, for gauges.
+    pub fn dec(&self, origin: OriginLabel) {
+        self.cells[origin.0].fetch_sub(1, Relaxed);
     }
 
     /// The value.
@@ -86,7 +86,8 @@ mod tests {
         let many: Vec<_> = (0..2 * MAX_ORIGINS).map(|n| OriginLabel::of(&format!("o{n}/"))).collect();
         let last = many[2 * MAX_ORIGINS - 1];
         assert_eq!(last.as_str(), "other");
-        SERIES.set(last, 3);
+        (0..4).for_each(|_| SERIES.inc(last));
+        SERIES.dec(last);
         assert_eq!(SERIES.series().len(), MAX_ORIGINS + 1);
         assert_eq!(SERIES.series().last(), Some(&("other", 3)));
         assert_eq!(SERIES.get(fonts), 1, "the first ones keep their own");

@@ -89,6 +89,11 @@ label! {
 }
 
 label! {
+    /// What became of a conf that was read again.
+    ReloadResult { Ok = "ok", Refused = "refused" }
+}
+
+label! {
     /// A bounded channel whose reader may lag.
     Bus { Events = "events", Log = "log", Access = "access", Audit = "audit" }
 }
@@ -158,10 +163,17 @@ pub static READY: Gauge = Gauge::new();
 pub static FILL_ATTEMPTS: ByOrigin = ByOrigin::new();
 /// Fills that origins answered.
 pub static FILL_SUCCESS: ByOrigin = ByOrigin::new();
-/// 1 while an origin is left alone.
+/// Confs that leave an origin alone: one, but for the time in which the fills of the one before come to their end.
 pub static CIRCUIT_OPEN: ByOrigin = ByOrigin::new();
 /// Requests to origins tried again.
 pub static BACKOFF_RETRIES: Counters<RetryOp> = Counters::new();
+
+/// Times the conf was read again.
+pub static CONF_RELOADS: Counters<ReloadResult> = Counters::new();
+/// When the conf in force was read, in seconds since 1970.
+pub static CONF_LAST_RELOAD: Gauge = Gauge::new();
+/// 1 while keys wait for the next process.
+pub static CONF_NEEDS_UPGRADE: Gauge = Gauge::new();
 
 macro_rules! row {
     ($name:literal, [$($label:literal),*], $source:expr, $help:literal) => {
@@ -286,6 +298,24 @@ pub static TABLE: &[Metric] = &[
         [],
         Source::Counter(&REQUEST_PANICS),
         "Requests whose handling panicked: each was answered with 500 and its connection closed."
+    ),
+    row!(
+        "conf_reloads_total",
+        ["result"],
+        Source::Family(&CONF_RELOADS),
+        "Times SIGHUP had the conf read again: it was put in force, or it was wrong and the old one stays."
+    ),
+    row!(
+        "conf_last_reload_success",
+        [],
+        Source::Gauge(&CONF_LAST_RELOAD),
+        "When the conf in force was read, in seconds since 1970."
+    ),
+    row!(
+        "conf_needs_upgrade",
+        [],
+        Source::Gauge(&CONF_NEEDS_UPGRADE),
+        "1 while the conf, as it was last read, has other values for keys that can't change while serving, else 0."
     ),
     row!("edge_ready", [], Source::Gauge(&READY), "1 while every readiness condition holds, else 0."),
     row!("edge_build_info", ["version", "commit"], Source::BuildInfo, "Always 1; the labels say what runs."),

@@ -68,7 +68,7 @@ impl Cas {
                 Err(error) => return Err(StoreError::from(error).into()),
             }
         }
-        let staged = writer.finish(meta.pinned || self.inner.durable)?;
+        let staged = writer.finish(meta.pinned || self.inner.durable())?;
         let stored = self.commit(vec![Put { path: path.to_owned(), meta, staged }])?;
         // One put gives one answer.
         Ok(stored.first().copied().unwrap_or(Stored::Kept))
@@ -118,7 +118,7 @@ pub(super) fn refused(why: KeyError) -> CasError {
 impl Inner {
     /// Sync the blobs that must be on the disk before they are named.
     fn sync(&self, puts: &mut [Put]) -> io::Result<()> {
-        let unsynced = puts.iter_mut().filter(|put| put.meta.pinned || self.durable).map(|put| &mut put.staged);
+        let unsynced = puts.iter_mut().filter(|put| put.meta.pinned || self.durable()).map(|put| &mut put.staged);
         let mut waiting: Vec<_> = unsynced.filter(|staged| staged.tmp.is_some() && !staged.synced).collect();
         let synced = together(&mut waiting, |staged| {
             staged.tmp.as_ref().map_or(Ok(()), |tmp| self.blobs.sync(tmp))?;
@@ -130,7 +130,7 @@ impl Inner {
 
     /// Link every blob, write every row, and let go of the blobs that the replaced rows named.
     pub(super) fn commit(&self, puts: &[Put], manifest: &mut Manifest) -> Result<Vec<Outcome>, StoreError> {
-        let durable = self.durable || puts.iter().any(|put| put.meta.pinned);
+        let durable = self.durable() || puts.iter().any(|put| put.meta.pinned);
         let committed = self.index.write(durable, |txn| {
             faults::stall("cas.commit");
             faults::panic_here("cas.commit");

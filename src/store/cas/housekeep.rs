@@ -121,7 +121,7 @@ impl Inner {
 
     /// Evict as many of the oldest as the bounds ask for, at most a batch; `None` where nothing is to do, or can be done.
     fn evict_some(&self) -> Result<Option<Removed>, StoreError> {
-        let over = |totals: &index::Totals| totals.allocated > self.max_bytes || totals.objects > self.max_objects;
+        let over = |totals: &index::Totals| totals.allocated > self.max_bytes() || totals.objects > self.max_objects();
         if !over(&self.index.read(index::totals)?) {
             self.full.store(false, Ordering::Relaxed);
             return Ok(None);
@@ -129,8 +129,8 @@ impl Inner {
         let hashes = self.index.write(false, |txn| {
             // Rechecked under the lock: another process may have evicted meanwhile.
             let totals = index::totals(txn.read())?;
-            let mut objects = totals.objects.saturating_sub(self.max_objects);
-            let mut bytes = totals.allocated.saturating_sub(self.max_bytes);
+            let mut objects = totals.objects.saturating_sub(self.max_objects());
+            let mut bytes = totals.allocated.saturating_sub(self.max_bytes());
             let mut hashes = Vec::new();
             for old in txn.oldest(BATCH as u32)? {
                 if objects == 0 && bytes == 0 {

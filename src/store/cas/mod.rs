@@ -34,7 +34,7 @@ mod write;
 
 use std::borrow::Cow;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use blake3::Hash;
@@ -76,9 +76,9 @@ struct Inner {
     index: Index,
     /// Open large blobs.
     handles: quick_cache::sync::Cache<[u8; 32], Arc<LargeBlob>, HandleWeight>,
-    max_bytes: u64,
-    max_objects: u64,
-    durable: bool,
+    max_bytes: AtomicU64,
+    max_objects: AtomicU64,
+    durable: AtomicBool,
     writable: AtomicBool,
     /// Seconds since 1970, as of the last housekeeping.
     clock: AtomicU32,
@@ -110,13 +110,12 @@ impl Cas {
     pub fn open(conf: &CasConf) -> Result<Self, CasError> {
         faults::arm().map_err(|why| CasError::Refused(why.into()))?;
         let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 20);
-        let (dir, blobs, max_objects) = match conf.store {
+        let (dir, blobs) = match conf.store {
             CasBacking::Disk => {
                 let dir = Arc::new(CasDir::open(&conf.dir)?);
-                (Some(dir.clone()), Blobs::Disk(dir), conf.max_objects)
+                (Some(dir.clone()), Blobs::Disk(dir))
             }
-            // Each blob in memory holds a descriptor: half of them are for connections.
-            CasBacking::Memory => (None, Blobs::Memory(Memory::default()), conf.max_objects.min(files / 2)),
+            CasBacking::Memory => (None, Blobs::Memory(Memory::default())),
         };
         let index = Index::open(dir.clone())?;
         let handles = (files / 8).clamp(16, 4096);
@@ -127,9 +126,9 @@ impl Cas {
             dir,
             index,
             handles: quick_cache::sync::Cache::with_weighter(handles as usize, HANDLES_BYTES, weight),
-            max_bytes: conf.max_bytes,
-            max_objects,
-            durable: conf.durability == Durability::Fsync,
+            max_bytes: AtomicU64::default(),
+            max_objects: AtomicU64::default(),
+            durable: AtomicBool::default(),
             clock: AtomicU32::new(0),
             uses: Mutex::default(),
             gc_next: AtomicU32::new(0),
@@ -137,11 +136,18 @@ impl Cas {
             full: AtomicBool::new(false),
         };
         inner.tick();
+        inner.set_bounds(conf);
         // They are refused where they stand; on a disk that can't be written they stay.
         if let Err(error) = inner.set_odd_shards_aside() {
             log::warn!(event = "shard_set_aside", cause = error.to_string().as_str(); "could not be done");
         }
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// From now on, keep the bounds of `conf`, and sync fills as it says. Where blobs are is what it was when the store was opened. What is
+    /// above a lower bound goes with the next housekeeping.
+    pub fn set_bounds(&self, conf: &CasConf) {
+        self.inner.set_bounds(conf);
     }
 
     /// The blob of a hash, whatever paths name it; its media type is `application/octet-stream`.
@@ -225,6 +231,30 @@ fn object(
 }
 
 impl Inner {
+    fn set_bounds(&self, conf: &CasConf) {
+        let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 20);
+        // Each blob in memory holds a descriptor: half of them are for connections.
+        let objects = if self.blobs.is_memory() { conf.max_objects.min(files / 2) } else { conf.max_objects };
+        self.max_objects.store(objects, Ordering::Relaxed);
+        self.max_bytes.store(conf.max_bytes, Ordering::Relaxed);
+        self.durable.store(conf.durability == Durability::Fsync, Ordering::Relaxed);
+    }
+
+    /// Bound on allocated bytes of blobs.
+    fn max_bytes(&self) -> u64 {
+        self.max_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bound on objects in the index.
+    fn max_objects(&self) -> u64 {
+        self.max_objects.load(Ordering::Relaxed)
+    }
+
+    /// Whether fills are synced.
+    fn durable(&self) -> bool {
+        self.durable.load(Ordering::Relaxed)
+    }
+
     /// What is at a shard's place and is no directory would stay in the way of its blobs for ever.
     fn set_odd_shards_aside(&self) -> Result<(), StoreError> {
         let Some(dir) = &self.dir else { return Ok(()) };

@@ -81,7 +81,7 @@ impl Cas {
     /// Whether what is filled must be on the disk before it is named: what to finish its blob with, so that the many who write wait
     /// for the disk together. What was finished without is synced by the commit.
     pub fn durable(&self) -> bool {
-        self.inner.durable
+        self.inner.durable()
     }
 }
 
@@ -94,7 +94,7 @@ impl BlobWriter {
     /// Say that the blob will have `len` bytes. [`StoreError::TooLarge`] where the store could not hold it were it empty, and the
     /// disk's error where that has no room; its visible length stays as it is.
     pub fn reserve(&mut self, len: u64) -> Result<(), StoreError> {
-        if len > self.inner.max_bytes {
+        if len > self.inner.max_bytes() {
             return Err(StoreError::TooLarge("a blob larger than max_bytes".into()));
         }
         // A small one meets a full disk with its first bytes.

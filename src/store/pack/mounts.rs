@@ -167,19 +167,22 @@ impl Mounts {
         // Serving comes first. Where the priority can't be lowered, it stays.
         let _ = rustix::process::setpriority_process(None, 19);
         for mount in self.all().values() {
-            let Some(Archive::PmTiles(archive)) = mount.pack().map(Pack::inner) else { continue };
+            let pack = mount.pack().filter(|_| mount.is_current());
+            let Some(Archive::PmTiles(archive)) = pack.map(Pack::inner) else { continue };
             let (path, mounted) = (&mount.conf().path, archive.file());
             if self.shared.book.get(path, mounted.stamp()).is_some() {
                 continue;
             }
             let own = for_hashing(path, mounted);
-            match digest(own.as_ref().unwrap_or(mounted), &|_| !cancel.load(Ordering::Relaxed)) {
+            match digest(own.as_ref().unwrap_or(mounted), &|_| !cancel.load(Ordering::Relaxed) && mount.is_current()) {
                 Ok(Some(hash)) => {
                     if let Err(error) = self.shared.book.insert(path, mounted.stamp(), hash) {
                         log::warn!(event = "pack_digest", pack = mount.conf().name.as_str(), cause = error.to_string().as_str(); "not remembered");
                     }
                 }
-                Ok(None) => return,
+                Ok(None) if cancel.load(Ordering::Relaxed) => return,
+                // It was replaced, or taken out, meanwhile.
+                Ok(None) => {}
                 Err(error) => {
                     log::warn!(event = "pack_digest", pack = mount.conf().name.as_str(), cause = error.to_string().as_str(); "")
                 }
