@@ -19,7 +19,7 @@ use crate::edge::Generations;
 use crate::observe::bus::Event;
 use crate::observe::metrics::{Component, SERVICE_RESTARTS};
 use crate::observe::readiness::{Condition, READINESS};
-use crate::observe::{audit, bus, log as log_writer};
+use crate::observe::{audit, bus, faults, log as log_writer};
 use crate::store::cas::Cas;
 
 /// How often packs are looked at. A new one is taken up when two looks agree: so it serves within a second.
@@ -121,6 +121,7 @@ impl Housekeeping {
             }
             log::info!(event = "listening", address = address.to_string().as_str(); "");
         }
+        faults::stall("boot.listen");
         READINESS.set(Condition::Listener, true);
         bus::publish(Event::Started { version: VERSION, mode: self.mode });
         // Nobody has to read it.

@@ -12,7 +12,7 @@ mod series;
 mod table;
 
 pub use encoding::text;
-pub use families::{Metric, Source};
+pub use families::{Levels, Metric, Source};
 pub use markdown::markdown;
 pub use origins::{ByOrigin, MAX_ORIGINS, OriginLabel};
 pub use series::{BUCKETS_US, Counter, Counters, Gauge, Gauges, Histograms, Label, SHARDS, shard};

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering::AcqRel, Ordering::Acquire};
 use std::sync::{Mutex, PoisonError};
 
 use super::bus::{self, Event};
-use super::metrics::READY;
+use super::metrics::{Levels, READY};
 
 /// A condition of readiness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +81,33 @@ impl Readiness {
     }
 }
 
+/// The names of the conditions, as values of a label.
+const NAMES: [&str; CONDITIONS.len()] = {
+    let mut names = [""; CONDITIONS.len()];
+    let mut at = 0;
+    while at < names.len() {
+        names[at] = CONDITIONS[at].1;
+        at += 1;
+    }
+    names
+};
+
+/// 1 for each condition that holds.
+impl Levels for Readiness {
+    fn count(&self) -> usize {
+        CONDITIONS.len()
+    }
+
+    fn series(&self, flat: usize) -> (Vec<&'static str>, i64) {
+        let (condition, name) = CONDITIONS[flat];
+        (vec![name], i64::from(self.holds(condition)))
+    }
+
+    fn label_values(&self) -> Vec<&'static [&'static str]> {
+        vec![&NAMES]
+    }
+}
+
 const ALL: u32 = (1 << CONDITIONS.len()) - 1;
 
 fn names_missing(bits: u32) -> Vec<&'static str> {
@@ -102,5 +129,17 @@ mod tests {
         readiness.set(Condition::NotDraining, false);
         assert!(!readiness.ready());
         assert_eq!(readiness.missing(), ["not_draining"]);
+    }
+
+    #[test]
+    fn the_metric_has_a_series_for_each_condition_under_its_name() {
+        let readiness = Readiness::new();
+        readiness.set(Condition::CasWritable, true);
+        for (flat, (condition, name)) in CONDITIONS.iter().enumerate() {
+            assert_eq!(readiness.series(flat), (vec![*name], i64::from(readiness.holds(*condition))));
+            assert_eq!(readiness.label_values()[0][flat], *name);
+            assert_eq!(*condition as usize, flat, "the order of the bits");
+        }
+        assert_eq!(readiness.count(), CONDITIONS.len());
     }
 }

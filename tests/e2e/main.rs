@@ -20,6 +20,7 @@ mod offline;
 mod packs;
 mod preconditions;
 mod ranges;
+mod readiness;
 mod refusals;
 mod reload;
 mod resources;

@@ -13,6 +13,7 @@ mod support;
 mod disk;
 mod listeners;
 mod panics;
+mod readiness;
 mod stalls;
 
 use server::{Server, Setup};

@@ -1,14 +1,18 @@
 //! The text of `/metrics`, made from the table.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use prometheus::core::Collector as _;
 use prometheus::proto;
 
 use super::families::{Metric, Source};
 use super::series::BUCKETS_US;
-use super::table::TABLE;
+use super::table::{CLOCK, TABLE};
 
 /// The text format of Prometheus 0.0.4.
 pub fn text(version: &str, commit: &str) -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    CLOCK.set(i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
     let mut families: Vec<proto::MetricFamily> = TABLE.iter().map(|metric| metric.family(version, commit)).collect();
     // Offline no origin is counted, and the encoder takes no family without a series.
     families.retain(|family| !family.get_metric().is_empty());
@@ -122,5 +126,6 @@ mod tests {
         assert!(page.contains("fill_latency_seconds_bucket{le=\"+Inf\"} "), "{page}");
         assert!(page.contains("request_latency_seconds_bucket{route=\"asset\",le=\"+Inf\"} "), "{page}");
         assert!(page.contains("process_open_fds "), "{page}");
+        assert!(page.contains("edge_ready_condition{condition=\"cas_writable\"} "), "{page}");
     }
 }

@@ -3,6 +3,7 @@
 use super::families::{Metric, Source};
 use super::origins::ByOrigin;
 use super::series::{Counter, Counters, Gauge, Gauges, Histograms, label};
+use crate::observe::readiness::READINESS;
 
 label! {
     /// The route that a request took.
@@ -133,6 +134,10 @@ pub static INFLIGHT: Gauge = Gauge::new();
 pub static CAS_WRITES: Counters<WriteStatus> = Counters::new();
 /// Allocated bytes of blobs.
 pub static CAS_BYTES: Gauge = Gauge::new();
+/// Bound on the allocated bytes of blobs.
+pub static CAS_MAX_BYTES: Gauge = Gauge::new();
+/// Bound on the objects in the index.
+pub static CAS_MAX_OBJECTS: Gauge = Gauge::new();
 /// Objects in the index.
 pub static CAS_OBJECTS: Gauge = Gauge::new();
 /// Objects evicted.
@@ -157,6 +162,8 @@ pub static BUSY_REJECTIONS: Counters<Endpoint> = Counters::new();
 pub static FILL_LATENCY: Histograms<Whole> = Histograms::new();
 /// Requests whose handling panicked.
 pub static REQUEST_PANICS: Counter = Counter::new();
+/// The clock of the machine when the page was made, in seconds since 1970.
+pub static CLOCK: Gauge = Gauge::new();
 /// 1 when every readiness condition holds.
 pub static READY: Gauge = Gauge::new();
 /// Requests sent to origins by fills.
@@ -219,6 +226,18 @@ pub static TABLE: &[Metric] = &[
     row!("edge_cas_writes_total", ["status"], Source::Family(&CAS_WRITES), "Blobs written to the CAS by this process."),
     row!("edge_cas_bytes", [], Source::Gauge(&CAS_BYTES), "Allocated bytes of the blobs in the CAS."),
     row!("edge_cas_objects", [], Source::Gauge(&CAS_OBJECTS), "Objects in the index of the CAS."),
+    row!(
+        "edge_cas_max_bytes",
+        [],
+        Source::Gauge(&CAS_MAX_BYTES),
+        "Allocated bytes above which objects are evicted (`edge.cas.max_bytes`)."
+    ),
+    row!(
+        "edge_cas_max_objects",
+        [],
+        Source::Gauge(&CAS_MAX_OBJECTS),
+        "Objects above which the oldest are evicted (`edge.cas.max_objects`)."
+    ),
     row!(
         "edge_cas_evictions_total",
         [],
@@ -318,6 +337,18 @@ pub static TABLE: &[Metric] = &[
         "1 while the conf, as it was last read, has other values for keys that can't change while serving, else 0."
     ),
     row!("edge_ready", [], Source::Gauge(&READY), "1 while every readiness condition holds, else 0."),
+    row!(
+        "edge_ready_condition",
+        ["condition"],
+        Source::Gauges(&READINESS),
+        "1 while a condition of readiness holds, else 0: the names that `/readyz` lists as missing."
+    ),
+    row!(
+        "edge_clock_seconds",
+        [],
+        Source::Gauge(&CLOCK),
+        "The clock of the machine at the scrape, in seconds since 1970: freshness and certificates are judged by it."
+    ),
     row!("edge_build_info", ["version", "commit"], Source::BuildInfo, "Always 1; the labels say what runs."),
 ];
 

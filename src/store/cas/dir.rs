@@ -18,6 +18,7 @@ use super::blobs::{Found, Id, Tmp};
 use super::error::CasError;
 use super::segments::Segments;
 use super::together::together;
+use crate::observe::faults;
 
 /// The directories below the root, each 0700.
 const SUBDIRS: [&str; 4] = ["b3", "quarantine", "manifests", "tmp"];
@@ -84,7 +85,11 @@ impl CasDir {
 
     /// Whether a file can be made and written now: not read-only, not full.
     pub fn writable(&self) -> bool {
-        self.create().is_ok_and(|tmp| tmp.file.write_all_at(&[0; 4096], 0).is_ok())
+        let probe = || {
+            faults::hit("cas.probe")?;
+            self.create()?.file.write_all_at(&[0; 4096], 0)
+        };
+        probe().is_ok()
     }
 
     /// Whether nameless files work here: both `O_TMPFILE` and linking by `/proc/self/fd` can be missing.

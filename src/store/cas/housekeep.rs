@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 use super::types::{ObjectInfo, Removed, now, to_seconds};
 use super::{Cas, Inner, index};
 use crate::observe::bus::{Event, publish};
-use crate::observe::metrics::{CAS_BYTES, CAS_EVICTIONS, CAS_OBJECTS};
+use crate::observe::metrics::{CAS_BYTES, CAS_EVICTIONS, CAS_MAX_BYTES, CAS_MAX_OBJECTS, CAS_OBJECTS};
 use crate::store::StoreError;
 
 /// A use is noted again after this many seconds, not before.
@@ -162,6 +162,8 @@ impl Inner {
         let totals = self.index.read(index::totals)?;
         CAS_BYTES.set(i64::try_from(totals.allocated).unwrap_or(i64::MAX));
         CAS_OBJECTS.set(i64::try_from(totals.objects).unwrap_or(i64::MAX));
+        CAS_MAX_BYTES.set(i64::try_from(self.max_bytes).unwrap_or(i64::MAX));
+        CAS_MAX_OBJECTS.set(i64::try_from(self.max_objects).unwrap_or(i64::MAX));
         Ok(())
     }
 }
