@@ -26,7 +26,7 @@ use self::shutdown::Signals;
 use crate::admin::{Admin, Purger};
 use crate::conf::version::{COMMIT, VERSION};
 use crate::conf::{BindConf, CasBacking, Conf, LogFormat, Mode, ServerSection, Sources};
-use crate::edge::{Bounds, Edge, Front, Listener, Now, Settings, Stores};
+use crate::edge::{Bounds, Certificates, Edge, Front, Listener, Now, Settings, Stores};
 use crate::observe::audit;
 use crate::observe::bus::{self, Event};
 use crate::observe::log::Format;
@@ -63,8 +63,8 @@ fn flush() {
 }
 
 fn start(mut conf: Conf, sources: Sources) -> Result<(), String> {
-    if conf.edge.bind.iter().any(|bind| !bind.tls.is_empty() || bind.h2c || bind.proxy_protocol) {
-        return Err("edge.bind: `tls`, `h2c` and `proxy_protocol` are read and checked, and not served yet".into());
+    if conf.edge.bind.iter().any(|bind| bind.h2c || bind.proxy_protocol) {
+        return Err("edge.bind: `h2c` and `proxy_protocol` are read and checked, and not served yet".into());
     }
     // Before ports are claimed: what is read again is compared with what was written.
     let running = conf.clone();
@@ -92,7 +92,10 @@ fn start(mut conf: Conf, sources: Sources) -> Result<(), String> {
     let now = Now::new(Arc::new(settings), mounts, table, lock, lives.open(&conf)?);
     let edge = Edge::new(now, stores);
     let generations = edge.generations();
-    let front = front(&conf, http_proxy(&server.configuration, edge));
+    let certificates =
+        Certificates::load(&conf.edge.bind, SystemTime::now()).map_err(|fault| format!("edge.bind: {fault}"))?;
+    let certificates = Arc::new(certificates);
+    let front = front(&conf, &certificates, http_proxy(&server.configuration, edge));
     let mut edge = Service::new("edge".into(), front);
     for bind in &conf.edge.bind {
         let buffers = L4BufferSettings::new(READ_BUFFER, WRITE_BUFFER);
@@ -118,6 +121,7 @@ fn start(mut conf: Conf, sources: Sources) -> Result<(), String> {
     let housekeeping = Housekeeping {
         generations: generations.clone(),
         cas: cas.clone(),
+        certificates: certificates.clone(),
         listeners,
         events,
         mode: mode_name(conf.edge.mode),
@@ -135,6 +139,8 @@ fn start(mut conf: Conf, sources: Sources) -> Result<(), String> {
             // The tool that rotates logs asks for it too.
             audit::reopen();
             reloader.ask();
+            // A handful of small files, on the thread of signals.
+            certificates.reload(SystemTime::now());
         }),
     };
     server.run(RunArgs { shutdown_signal: Box::new(signals) });
@@ -142,14 +148,14 @@ fn start(mut conf: Conf, sources: Sources) -> Result<(), String> {
 }
 
 /// What the connections of the public listeners go through. The addresses are those that are bound.
-fn front(conf: &Conf, proxy: HttpProxy<Edge>) -> Front {
-    let plain = |bind: &BindConf| Listener {
+fn front(conf: &Conf, certificates: &Certificates, proxy: HttpProxy<Edge>) -> Front {
+    let listener = |bind: &BindConf| Listener {
         address: bind.addr,
-        tls: None,
+        tls: certificates.handshake(bind.addr),
         proxy_protocol: bind.proxy_protocol,
         h2c: bind.h2c,
     };
-    let listeners = conf.edge.bind.iter().map(plain).collect();
+    let listeners = conf.edge.bind.iter().map(listener).collect();
     Front::new(proxy, listeners, Bounds { header_timeout: conf.edge.ingress.timeout })
 }
 

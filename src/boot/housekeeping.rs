@@ -8,14 +8,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, Thread};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 
 use crate::conf::version::VERSION;
-use crate::edge::Generations;
+use crate::edge::{Certificates, Generations};
 use crate::observe::bus::Event;
 use crate::observe::metrics::{Component, SERVICE_RESTARTS};
 use crate::observe::readiness::{Condition, READINESS};
@@ -24,6 +24,8 @@ use crate::store::cas::Cas;
 
 /// How often packs are looked at. A new one is taken up when two looks agree: so it serves within a second.
 const LOOK: Duration = Duration::from_millis(300);
+/// How often the files of certificates are looked at.
+const LOOK_AT_CERTIFICATES: Duration = Duration::from_secs(1);
 /// How often the CAS is kept.
 const KEEP: Duration = Duration::from_secs(1);
 
@@ -32,6 +34,7 @@ pub struct Housekeeping {
     /// Where the packs of now are.
     pub generations: Arc<Generations>,
     pub cas: Arc<Cas>,
+    pub certificates: Arc<Certificates>,
     /// The addresses that will accept connections.
     pub listeners: Vec<SocketAddr>,
     /// What happens, from before the stores were opened; taken by the thread that tells the log.
@@ -95,6 +98,11 @@ impl Housekeeping {
             }
             READINESS.set(Condition::CasWritable, cas.writable());
             thread::park_timeout(KEEP);
+        })?;
+        let certificates = self.certificates.clone();
+        supervise("certificates", Component::CertificateWatcher, self.stopping.clone(), move || {
+            certificates.look(SystemTime::now());
+            thread::park_timeout(LOOK_AT_CERTIFICATES);
         })?;
         let (generations, stopping) = (self.generations.clone(), self.stopping.clone());
         supervise("digester", Component::Digester, self.stopping.clone(), move || {

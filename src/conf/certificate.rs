@@ -113,6 +113,16 @@ impl CertConf {
 }
 
 impl Certificate {
+    /// The names to tell of it: those that clients ask for, else what it is called.
+    pub fn told_names(&self) -> Vec<String> {
+        if self.names.is_empty() { vec![self.name.clone()] } else { self.names.clone() }
+    }
+
+    /// Whether clients are shown the same by both.
+    pub fn is_same(&self, other: &Certificate) -> bool {
+        self.key.cert == other.key.cert
+    }
+
     /// Whether it is no longer valid at `now`.
     pub fn is_expired(&self, now: SystemTime) -> bool {
         self.not_after < unix(now)

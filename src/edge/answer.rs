@@ -15,6 +15,7 @@ use super::body::{self, Opened, Reader};
 use super::cors;
 use super::ctx::{Ctx, next_random};
 use super::fail::{self, Refusal};
+use super::hsts;
 use super::ready::{self, Ready};
 use super::route::Probe;
 use super::settings::Settings;
@@ -224,6 +225,7 @@ fn personal(
         filled.personal(header, &ctx.how, SystemTime::now())?;
     }
     cors::insert_listed(settings, request.headers.get(header::ORIGIN), header)?;
+    hsts::insert(settings, ctx.secure, header)?;
     header.insert_header("x-corr-id", ctx.corr_id.clone()).map_err(Refusal::from)
 }
 
@@ -237,6 +239,7 @@ pub async fn small(
 ) -> Result<()> {
     ready::constant(settings, &mut header)?;
     cors::insert_listed(settings, session.req_header().headers.get(header::ORIGIN), &mut header)?;
+    hsts::insert(settings, ctx.secure, &mut header)?;
     header.insert_header("x-corr-id", ctx.corr_id.clone())?;
     ctx.status = header.status.as_u16();
     session.write_response_header(Box::new(header), false).await?;

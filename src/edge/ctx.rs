@@ -19,6 +19,8 @@ use crate::rules::corr_id;
 pub struct Ctx {
     /// The conf it lives by, from its start to its end.
     pub now: Arc<Now>,
+    /// Whether it came over TLS.
+    pub secure: bool,
     /// When its header was complete.
     pub started: Instant,
     pub route: Route,
@@ -44,6 +46,7 @@ impl Ctx {
     pub fn new(now: Arc<Now>) -> Self {
         Self {
             now,
+            secure: false,
             started: Instant::now(),
             route: Route::None,
             method: Method::Other,
@@ -89,7 +92,7 @@ impl Drop for Inflight {
 }
 
 /// A new id: a ULID. Cut from a slab of the thread, so that it costs no allocation of its own.
-fn make_id() -> HeaderValue {
+pub fn make_id() -> HeaderValue {
     const SLAB: usize = 26 * 128;
     thread_local! {
         static IDS: RefCell<BytesMut> = RefCell::new(BytesMut::with_capacity(SLAB));

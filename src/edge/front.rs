@@ -4,6 +4,7 @@
 //! it sees the bytes of HTTP, so that it knows when a request's header began.
 
 mod conn;
+mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ use pingora::server::ShutdownWatch;
 
 use super::Edge;
 use conn::Conn;
+
+pub use tls::Certificates;
 
 /// What stands between the sockets and the edge. A clone is another handle of the same.
 #[derive(Clone)]

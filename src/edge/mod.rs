@@ -16,6 +16,7 @@ mod fail;
 mod filled;
 mod flight;
 mod front;
+mod hsts;
 mod live;
 mod lookup;
 mod now;
@@ -46,7 +47,7 @@ use crate::observe::metrics::{Method, Reason};
 use crate::observe::readiness::{Condition, READINESS};
 use crate::rules::{header as fields, via};
 
-pub use front::{Bounds, Front, Handshake, Listener};
+pub use front::{Bounds, Certificates, Front, Handshake, Listener};
 pub use live::Live;
 pub use lookup::Stores;
 pub use now::{Generations, Now};
@@ -124,8 +125,9 @@ impl Edge {
         match target {
             route::Target::Probe(probe) => Ok(Outcome::Probe(probe)),
             route::Target::Key(key) => {
+                let scheme = if ctx.secure { "https" } else { "http" };
                 let local = session.server_addr().and_then(|address| address.as_inet().copied());
-                self.found(now, &Asked { request: session.req_header(), key: &key, local }, ctx).await
+                self.found(now, &Asked { request: session.req_header(), key: &key, local, scheme }, ctx).await
             }
         }
     }
@@ -230,6 +232,7 @@ impl ProxyHttp for Edge {
 
     /// The deadlines of this connection. Pingora forgets them with each request of a connection, so they are set on every one.
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
+        ctx.secure = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
         let ingress = &ctx.now.settings.ingress;
         if session.get_keepalive().is_some() {
             let draining = !READINESS.holds(Condition::NotDraining);
@@ -278,7 +281,8 @@ impl ProxyHttp for Edge {
         let (Some(through), Some(live)) = (&mut ctx.through, &ctx.now.live) else { return Ok(()) };
         ctx.status = response.status.as_u16();
         let request = session.req_header();
-        through.answer(&ctx.now.settings, live, (request, &ctx.corr_id), response).await
+        through.answer(&ctx.now.settings, live, (request, &ctx.corr_id), response).await?;
+        hsts::insert(&ctx.now.settings, ctx.secure, response)
     }
 
     /// What is proxied as it is ends when the conf went offline: nothing more is read from its origin.

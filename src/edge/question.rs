@@ -33,6 +33,8 @@ pub struct Asked<'a> {
     pub key: &'a str,
     /// The address it came to.
     pub local: Option<std::net::SocketAddr>,
+    /// The scheme of URLs that lead to it by the same way.
+    pub scheme: &'static str,
 }
 
 /// Whose a key is.
@@ -216,8 +218,8 @@ fn base_url<'a>(settings: &'a Settings, asked: &Asked) -> (Cow<'a, str>, bool) {
         return (url.as_str().into(), true);
     }
     let own: Cow<str> = match asked.local.filter(|_| settings.bound.ip().is_unspecified()) {
-        Some(local) => format!("http://{local}").into(),
-        None => format!("http://{}", settings.bound).into(),
+        Some(local) => format!("{}://{local}", asked.scheme).into(),
+        None => format!("{}://{}", settings.scheme, settings.bound).into(),
     };
     if settings.hosts.is_empty() {
         return (own, !settings.bound.ip().is_unspecified());
@@ -225,5 +227,5 @@ fn base_url<'a>(settings: &'a Settings, asked: &Asked) -> (Cow<'a, str>, bool) {
     let host = asked.request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let host = host.or_else(|| asked.request.uri.authority().map(http::uri::Authority::as_str));
     let listed = host.and_then(|host| settings.hosts.iter().find(|listed| listed.eq_ignore_ascii_case(host)));
-    (listed.map_or(own, |host| format!("http://{host}").into()), false)
+    (listed.map_or(own, |host| format!("{}://{host}", asked.scheme).into()), false)
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use http::HeaderValue;
 
-use crate::conf::{AccessLog, CorsConf, Edge, IngressConf};
+use crate::conf::{AccessLog, BindConf, CorsConf, Edge, IngressConf};
 use crate::observe::access::Policy;
 use crate::store::decode::Caps;
 
@@ -27,6 +27,10 @@ pub struct Settings {
     pub hosts: Vec<String>,
     /// The address of the first listener, the base of absolute URLs otherwise.
     pub bound: SocketAddr,
+    /// The scheme of its URLs.
+    pub scheme: &'static str,
+    /// Whether answers over TLS have `Strict-Transport-Security`.
+    pub hsts: bool,
     /// Bounds on decoding for clients that don't accept a stored coding.
     pub decode: Caps,
     /// Which requests are logged.
@@ -60,6 +64,8 @@ impl Settings {
             public_url: conf.public_url.clone(),
             hosts: conf.http.hosts.clone(),
             bound,
+            scheme: conf.bind.first().map_or("http", BindConf::scheme),
+            hsts: conf.http.hsts,
             decode: Caps {
                 ratio: u32::try_from(conf.http.decode.ratio).unwrap_or(u32::MAX),
                 bytes: conf.http.decode.bytes,
@@ -78,6 +84,7 @@ impl Settings {
             multi_range: other.multi_range,
             chunk_bytes: other.chunk_bytes,
             access: other.access,
+            hsts: other.hsts,
             pass_body_bytes: other.pass_body_bytes,
             ..self.clone()
         };

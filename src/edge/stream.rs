@@ -21,6 +21,7 @@ use super::cors;
 use super::ctx::Ctx;
 use super::fail::{self, Refusal};
 use super::filled::{self, How};
+use super::hsts;
 use super::live::coding_of;
 use super::settings::Settings;
 use crate::fill::{FillError, FillHead, PassBody, Reader};
@@ -353,6 +354,7 @@ fn header_of(
     let ttl = how.freshness.as_ref().map(|freshness| freshness.ttl(SystemTime::now()));
     header.append_header("cache-status", how.value(ttl, None))?;
     cors::insert_listed(settings, request.headers.get(header::ORIGIN), &mut header)?;
+    hsts::insert(settings, ctx.secure, &mut header)?;
     header.insert_header("x-corr-id", ctx.corr_id.clone())?;
     Ok(Box::new(header))
 }

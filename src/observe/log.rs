@@ -171,7 +171,8 @@ impl log::Log for Logger {
         // Our own visitor never fails.
         let _ = record.key_values().visit(&mut fields);
         let event = fields.event.take().unwrap_or_else(|| {
-            if record.target().starts_with("pingora") { "pingora".into() } else { "message".into() }
+            let of = |target| record.target().starts_with(target);
+            ["pingora", "rustls"].into_iter().find(|target| of(*target)).unwrap_or("message").into()
         });
         self.send(Line::Whole(self.render(level, &event, &message, &fields.rest)));
     }
@@ -193,6 +194,10 @@ fn translate(target: &str, level: Level, message: String) -> (Level, String) {
         "Downstream handshake",
         "HTTP server fails to",
     ];
+    if target.starts_with("rustls") {
+        // Alerts, and extensions that are none: what clients send. What comes of a handshake is counted where it is made.
+        return (Level::Debug, message);
+    }
     if !target.starts_with("pingora") {
         return (level, message);
     }
@@ -336,6 +341,12 @@ mod tests {
         line.field("a", &"plain".into());
         line.field("b", &"two words\n".into());
         assert!(line.finish().ends_with(" a=plain b=\"two words\\n\"\n"));
+    }
+
+    #[test]
+    fn what_rustls_says_of_clients_is_no_warning() {
+        let said = "Sending warning alert CloseNotify".to_owned();
+        assert_eq!(translate("rustls::common_state", Level::Warn, said.clone()), (Level::Debug, said));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! Labels take their values from closed sets written here, so that every series exists at zero from the start and
 //! no client can make a new one.
 
+mod certificates;
 mod encoding;
 mod families;
 mod markdown;
@@ -11,6 +12,7 @@ mod origins;
 mod series;
 mod table;
 
+pub use certificates::ByCertificate;
 pub use encoding::text;
 pub use families::{Levels, Metric, Source};
 pub use markdown::markdown;

@@ -14,7 +14,7 @@ pub fn text(version: &str, commit: &str) -> String {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     CLOCK.set(i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
     let mut families: Vec<proto::MetricFamily> = TABLE.iter().map(|metric| metric.family(version, commit)).collect();
-    // Offline no origin is counted, and the encoder takes no family without a series.
+    // Offline no origin is counted, and in clear text no certificate, and the encoder takes no family without a series.
     families.retain(|family| !family.get_metric().is_empty());
     families.extend(prometheus::process_collector::ProcessCollector::for_self().collect());
     // A family that cannot be encoded would be a defect of the table, which a test would have shown.
@@ -49,6 +49,11 @@ impl Metric {
                     gauge_metric(self.pairs(&[name]), i64::from(n > 0))
                 };
                 (proto::MetricType::GAUGE, series.map(metric).collect())
+            }
+            Source::ByCertificate(certificates) => {
+                let series = certificates.series();
+                let series = series.iter().map(|(name, end)| gauge_metric(self.pairs(&[name]), *end));
+                (proto::MetricType::GAUGE, series.collect())
             }
             Source::Histogram(histograms) => {
                 let series = histograms.values().iter().enumerate();

@@ -1,6 +1,7 @@
 //! A row of the table, and where its values are: counters, gauges and histograms whose labels' types are erased, so that rows of all kinds
 //! stand in one table.
 
+use super::certificates::ByCertificate;
 use super::origins::ByOrigin;
 use super::series::{Counter, Counters, Gauge, Gauges, Histograms, Label, Labels};
 
@@ -30,6 +31,8 @@ pub enum Source {
     ByOrigin(&'static ByOrigin),
     /// A gauge for each origin of the conf.
     GaugeByOrigin(&'static ByOrigin),
+    /// A gauge for each certificate in use.
+    ByCertificate(&'static ByCertificate),
     /// A histogram for each label value.
     Histogram(&'static (dyn Buckets + Sync)),
     /// Always 1; its labels are the version and the commit.

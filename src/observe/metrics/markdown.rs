@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use super::families::{Metric, Source};
-use super::origins;
 use super::series::BUCKETS_US;
 use super::table::TABLE;
+use super::{certificates, origins};
 
 const PREFACE: &str = "\
 <!-- Written by `svc-edge docs metrics` from src/observe/metrics/table.rs. -->
@@ -13,7 +13,7 @@ const PREFACE: &str = "\
 
 `GET /metrics` on the admin listener (`edge.metrics`) answers these in the text format of Prometheus, beside the process collector's
 `process_*`. Every series exists at zero from the start, and labels take no value but those written here; those
-of `origin` stand in the conf. A counter starts again at zero with the process.
+of `origin` and of certificates stand in the conf. A counter starts again at zero with the process.
 
 | name | type | labels | what |
 |---|---|---|---|
@@ -25,7 +25,11 @@ pub fn markdown() -> String {
     for metric in TABLE {
         let kind = match metric.source {
             Source::Counter(_) | Source::Family(_) | Source::ByOrigin(_) => "counter",
-            Source::Gauge(_) | Source::Gauges(_) | Source::GaugeByOrigin(_) | Source::BuildInfo => "gauge",
+            Source::Gauge(_)
+            | Source::Gauges(_)
+            | Source::GaugeByOrigin(_)
+            | Source::ByCertificate(_)
+            | Source::BuildInfo => "gauge",
             Source::Histogram(_) => "histogram",
         };
         // Writing to a String cannot fail.
@@ -41,6 +45,7 @@ impl Metric {
     fn labels_text(&self) -> String {
         let sets = match &self.source {
             Source::ByOrigin(_) | Source::GaugeByOrigin(_) => return format!("`origin`: {}", origins::VALUES),
+            Source::ByCertificate(_) => return format!("`name`: {}", certificates::VALUES),
             Source::Family(family) => family.label_values(),
             Source::Gauges(gauges) => gauges.label_values(),
             Source::Histogram(histograms) => vec![histograms.values()],

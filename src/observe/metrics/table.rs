@@ -1,5 +1,6 @@
 //! The labels, the series, and the rows that name and explain them: the one table that `/metrics` and `docs/metrics.md` are made of.
 
+use super::certificates::ByCertificate;
 use super::families::{Metric, Source};
 use super::origins::ByOrigin;
 use super::series::{Counter, Counters, Gauge, Gauges, Histograms, label};
@@ -82,10 +83,18 @@ label! {
 }
 
 label! {
+    /// What became of a TLS handshake.
+    HandshakeResult {
+        Done = "done", Closed = "closed", Timeout = "timeout", Refused = "refused", Incompatible = "incompatible", Malformed = "malformed",
+        PlainHttp = "plain_http",
+    }
+}
+
+label! {
     /// A supervised part of the process.
     Component {
         PackWatcher = "pack_watcher", CasKeeper = "cas_keeper", Digester = "digester", FillWorker = "fill_worker",
-        FillCommitter = "fill_committer", AuditWriter = "audit_writer",
+        FillCommitter = "fill_committer", AuditWriter = "audit_writer", CertificateWatcher = "certificate_watcher",
     }
 }
 
@@ -114,6 +123,10 @@ label! {
     Whole { All = "" }
 }
 
+/// TLS handshakes.
+pub static HANDSHAKES: Counters<HandshakeResult> = Counters::new();
+/// Until when certificates are valid, in seconds since 1970.
+pub static CERTIFICATES_NOT_AFTER: ByCertificate = ByCertificate::new();
 /// Hits, by where they came from.
 pub static CACHE_HITS: Counters<HitKind> = Counters::new();
 /// Requests that no store could answer.
@@ -224,6 +237,19 @@ pub static TABLE: &[Metric] = &[
     ),
     row!("edge_bytes_out_total", [], Source::Counter(&BYTES_OUT), "Body bytes sent."),
     row!("edge_cas_writes_total", ["status"], Source::Family(&CAS_WRITES), "Blobs written to the CAS by this process."),
+    row!(
+        "tls_handshakes_total",
+        ["result"],
+        Source::Family(&HANDSHAKES),
+        "TLS handshakes, by what became of them: done; closed by the client, timeout, refused by the client's alert (it may not trust the certificate), incompatible (no \
+         version, suite or protocol in common), malformed, or HTTP in clear text."
+    ),
+    row!(
+        "edge_tls_certificate_not_after_seconds",
+        ["name"],
+        Source::ByCertificate(&CERTIFICATES_NOT_AFTER),
+        "Until when a certificate in use is valid, in seconds since 1970; of several of one name, the first to expire."
+    ),
     row!("edge_cas_bytes", [], Source::Gauge(&CAS_BYTES), "Allocated bytes of the blobs in the CAS."),
     row!("edge_cas_objects", [], Source::Gauge(&CAS_OBJECTS), "Objects in the index of the CAS."),
     row!(

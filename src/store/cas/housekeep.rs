@@ -162,8 +162,8 @@ impl Inner {
         let totals = self.index.read(index::totals)?;
         CAS_BYTES.set(i64::try_from(totals.allocated).unwrap_or(i64::MAX));
         CAS_OBJECTS.set(i64::try_from(totals.objects).unwrap_or(i64::MAX));
-        CAS_MAX_BYTES.set(i64::try_from(self.max_bytes).unwrap_or(i64::MAX));
-        CAS_MAX_OBJECTS.set(i64::try_from(self.max_objects).unwrap_or(i64::MAX));
+        CAS_MAX_BYTES.set(i64::try_from(self.max_bytes()).unwrap_or(i64::MAX));
+        CAS_MAX_OBJECTS.set(i64::try_from(self.max_objects()).unwrap_or(i64::MAX));
         Ok(())
     }
 }
