@@ -1,7 +1,7 @@
 //! From the conf's origins to what fills them: each part gets the little it needs to know.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -29,6 +29,8 @@ pub struct Lives {
     starts: mpsc::UnboundedSender<Start>,
     /// Whose certificates the edge's own connector believes: it is made once. `None` where it believes nobody.
     believed: Option<Bundle>,
+    /// Every way to origins that is still there: a fill may go on by one of a conf before.
+    opened: Mutex<Vec<Weak<Origins>>>,
 }
 
 /// Fills that are to be worked on, and who hears when nobody asks for one any more.
@@ -42,7 +44,7 @@ impl Lives {
     pub fn new(conf: &Conf, cas: &Arc<Cas>, all: &Arc<AllFills>, grace: Duration) -> (Self, Filling) {
         let (starts, started) = mpsc::unbounded_channel();
         let believed = (conf.edge.mode == Mode::Live).then(|| bundle(conf));
-        let lives = Self { cas: cas.clone(), all: all.clone(), starts, believed };
+        let lives = Self { cas: cas.clone(), all: all.clone(), starts, believed, opened: Mutex::default() };
         (lives, Filling { started: Mutex::new(Some(started)), grace })
     }
 
@@ -58,10 +60,23 @@ impl Lives {
         };
         let server_conf = Arc::new(super::pingora_conf(&conf.server, Mode::Live));
         let origins = Origins::trusting(origins_conf(conf), &server_conf, trust);
+        self.remember(&origins);
         let fills = Fills::new(&self.all, fills_conf(conf), self.cas.clone(), origins.clone());
         let (lease, leased) = fill::lease();
         self.starts.send((fills.clone(), leased)).map_err(|_| "the process is stopping")?;
         Ok(Some(Arc::new(Live { fills, origins, lease })))
+    }
+
+    /// Ask no origin anything from now on, by whichever conf: no packet leaves the machine, not even for what is under way.
+    pub fn close(&self) {
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.iter().filter_map(Weak::upgrade).for_each(|origins| origins.close());
+    }
+
+    fn remember(&self, origins: &Arc<Origins>) {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.retain(|origins| origins.strong_count() > 0);
+        opened.push(Arc::downgrade(origins));
     }
 }
 

@@ -161,11 +161,8 @@ impl Reloading {
         self.cas.set_bounds(&conf.edge.cas);
         self.generations.set_memory(conf.edge.cas.memory_bytes);
         self.purger.set_token(conf.edge.admin.token.clone());
-        if conf.edge.mode == Mode::Offline
-            && let Some(live) = &self.generations.now().live
-        {
-            // No packet leaves the machine from now on, not even for what is under way.
-            live.origins.close();
+        if conf.edge.mode == Mode::Offline {
+            self.lives.close();
         }
         self.generations.swap(next);
         self.parts.iter_mut().for_each(|part| part.commit(conf));
@@ -200,3 +197,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // No step leaves one of these half changed.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+#[path = "reload/tests.rs"]
+mod tests;

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::fixtures::{noise, tag};
-use crate::server::free_address;
+use crate::server::{free_address, setup};
 
 /// A running nginx that serves `www/` of its directory by https.
 struct Nginx {
@@ -176,4 +176,44 @@ fn a_certificate_that_is_not_theirs_is_refused() {
         assert!(nginx.seen("/a.txt").is_empty(), "{what}: nothing was asked over it");
         assert_not_stored(&server, "a.txt");
     }
+}
+
+#[test]
+fn whom_a_reload_trusts_is_believed_by_fills_and_by_what_goes_through_and_nobody_else_any_more() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let nginx = Nginx::start(&authority, "localhost");
+    let www = nginx.dir.path().join("www");
+    ["a.txt", "b.txt", "c.txt"].iter().for_each(|name| std::fs::write(www.join(name), "secret").unwrap());
+    let bundle = nginx.dir.path().join("ca.pem");
+    let trust = |authority: &Authority| std::fs::write(&bundle, authority.certificate.pem()).unwrap();
+    trust(&authority);
+    let url = format!("https://localhost:{}/", nginx.port);
+    let origins = format!("  origins: [{{prefix: live/, url: \"{url}\", allow_private: true, pass: true}}]\n");
+    // It begins offline, where no trust store is even made.
+    let server = setup()
+        .edge(&format!("  mode: offline\n  fill: {{{FILL}}}\n{origins}"))
+        .top(&format!("ca_file: {}\n", bundle.display()))
+        .start();
+    claim_faults(&server);
+    server.claim("conf_warning");
+    let through = |name: &str| get(&server, name, &[("Authorization", "Bearer x")]);
+    let reload = |count: usize| {
+        server.signal("HUP");
+        server.eventually("reloaded", || server.logged("conf_reloaded").len() == count);
+    };
+    assert_eq!((get(&server, "a.txt", &[]).status, through("a.txt").status), (404, 404));
+    let text = std::fs::read_to_string(&server.conf).unwrap();
+    std::fs::write(&server.conf, text.replace("mode: offline", "mode: live")).unwrap();
+    reload(1);
+    assert_eq!((get(&server, "a.txt", &[]).text(), through("b.txt").text()), ("secret".into(), "secret".into()));
+    // The same name of a file with another authority in it: no connection of before is used again, either.
+    trust(&other);
+    reload(2);
+    assert_eq!(server.logged("conf_reloaded")[1]["changed"], "ca_file");
+    assert_refused(&get(&server, "c.txt", &[]), 502, "origin");
+    assert_refused(&through("c.txt"), 502, "origin");
+    assert!(nginx.seen("/c.txt").is_empty());
+    trust(&authority);
+    reload(3);
+    assert_eq!((get(&server, "c.txt", &[]).text(), through("c.txt").text()), ("secret".into(), "secret".into()));
 }

@@ -137,6 +137,28 @@ fn finished(client: &mut crate::http::Client, head: crate::http::Response) -> cr
 }
 
 #[test]
+fn going_offline_ends_what_moves_by_the_conf_before_the_last_as_well() {
+    let (old, new, gate) = (Origin::start(), Origin::start(), Gate::new());
+    old.route("/s/a", Script::fresh(60).pattern(100_000).wait(&gate).pattern(100_000));
+    let server = live_with(&old, ", pass: true", FILL).start();
+    claim_faults(&server);
+    ["body_cut", "conf_warning"].iter().for_each(|event| server.claim(event));
+    let (mut moving, mut through) = (server.client(), server.client());
+    for (client, headers) in [(&mut moving, &[][..]), (&mut through, &[("Authorization", "Bearer x")])] {
+        client.ask("GET", &asset("a"), headers);
+        client.head().unwrap();
+        client.exactly(100_000).unwrap();
+    }
+    reload(&server, &old.url("/s/"), &new.url("/s/"));
+    reload(&server, "mode: live", "mode: offline");
+    assert!(moving.rest().is_err(), "the fill");
+    gate.open();
+    assert!(through.rest().is_err(), "what goes through");
+    assert_not_stored(&server, "a");
+    server.eventually("nothing is left", || server.metric("edge_inflight") == 0.0);
+}
+
+#[test]
 fn a_server_that_began_offline_goes_live() {
     let origin = Origin::start();
     origin.route("/s/a", text("filled"));
