@@ -173,6 +173,6 @@ fn sighup_has_a_replaced_pack_served_soon() {
     let since = std::time::Instant::now();
     server.eventually("replaced", || server.get("/edge/assets/p/0/0/0", &[]).body == png(2));
     assert!(since.elapsed() < std::time::Duration::from_secs(3), "{:?} after the signal", since.elapsed());
-    server.eventually("told", || server.logged("hangup").len() == 1 && server.logged("pack_mounted").len() == 2);
+    server.eventually("told", || server.logged("conf_reloaded").len() == 1 && server.logged("pack_mounted").len() == 2);
     assert_eq!(server.admin("/readyz").status, 200);
 }
