@@ -176,6 +176,9 @@ trait Source {
 
     /// Take back a chunk that was sent.
     fn recycle(&mut self, chunk: Bytes);
+
+    /// The client has every byte. What is left is the end of the source, which must not be taken for a reader that left.
+    fn finish(self) -> impl Future<Output = ()> + Send;
 }
 
 impl Source for Reader {
@@ -186,6 +189,11 @@ impl Source for Reader {
     fn recycle(&mut self, chunk: Bytes) {
         Reader::recycle(self, chunk);
     }
+
+    async fn finish(mut self) {
+        // The fill still has to write and to commit, and the client's next request waits for none of that.
+        tokio::spawn(async move { Reader::next(&mut self).await });
+    }
 }
 
 impl Source for PassBody {
@@ -194,6 +202,11 @@ impl Source for PassBody {
     }
 
     fn recycle(&mut self, _chunk: Bytes) {}
+
+    async fn finish(mut self) {
+        // Dropped before its end it would end the connection to the origin. The client has its answer, whatever comes of this.
+        let _ = PassBody::next(&mut self).await;
+    }
 }
 
 /// Send a header, and what comes of its body where it has one.
@@ -210,14 +223,28 @@ async fn send(
         return session.write_response_body(None, true).await;
     };
     frame(session, &mut header)?;
+    let length = header.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     session.write_response_header(header, false).await?;
-    pump(settings, session, ctx, source).await
+    pump(settings, session, ctx, source, length).await
 }
 
-/// Send what comes, as it comes.
-async fn pump(settings: &Settings, session: &mut Session, ctx: &Ctx, mut source: impl Source) -> Result<()> {
+/// Send what comes, as it comes: `left` bytes, where that is known.
+async fn pump(
+    settings: &Settings,
+    session: &mut Session,
+    ctx: &Ctx,
+    mut source: impl Source,
+    mut left: Option<u64>,
+) -> Result<()> {
     let mut pace = Pace::new(settings);
     loop {
+        if left == Some(0) {
+            // The client has its answer before the source has its end, and its next request may be there by now: whoever waited for the end
+            // with an eye on the connection would take that request from it.
+            session.write_response_body(None, true).await?;
+            source.finish().await;
+            return Ok(());
+        }
         let next = {
             let mut next = pin!(source.next());
             match poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await {
@@ -236,6 +263,7 @@ async fn pump(settings: &Settings, session: &mut Session, ctx: &Ctx, mut source:
         };
         match next {
             Ok(Some(chunk)) => {
+                left = left.map(|left| left.saturating_sub(chunk.len() as u64));
                 pace.write(settings, session, &chunk, false).await?;
                 source.recycle(chunk);
             }

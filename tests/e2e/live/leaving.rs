@@ -89,3 +89,23 @@ fn a_reader_that_comes_when_all_had_left_joins_the_fill_that_goes_on() {
     assert!(pattern::is_at(0, &get(&server, "a", &[]).body));
     assert_eq!(origin.requests("/s/a").len(), 1);
 }
+
+#[test]
+fn a_request_that_follows_a_fill_at_once_is_answered_on_the_same_connection() {
+    let origin = Origin::start();
+    origin.fallback(|request| {
+        let empty = request.path().ends_with('0');
+        Script::fresh(60).body(if empty { b"" } else { b"filled" })
+    });
+    let server = live(&origin);
+    let mut client = server.client();
+    for number in 0..300 {
+        let answer = client.request("GET", &asset(&number.to_string()), &[]);
+        assert_eq!((answer.status, answer.header("connection")), (200, Some("keep-alive")), "{number}");
+    }
+    // What passes through is no other to its client.
+    origin.fallback(|_| Script::status(200).cache_control("no-store").body(b"passed"));
+    for number in 300..500 {
+        assert_eq!(client.request("GET", &asset(&number.to_string()), &[]).text(), "passed", "{number}");
+    }
+}
