@@ -19,10 +19,22 @@ use crate::rules::caching::{self, Freshness, StoredAnswer};
 use crate::rules::encoding::Coding;
 use crate::store::cas::ObjectInfo;
 
+/// Looks at the index for one request: what is replaced between a look and the one at the blob is looked for again.
+const LOOKS: usize = 4;
+
 /// A row of the index that answers a request, with the origin's answer where it came from one.
 struct Chosen {
     info: ObjectInfo,
     answer: Option<StoredAnswer>,
+}
+
+/// What a look came to.
+enum Look {
+    Found(Arc<Ready>),
+    /// Nothing answers the request.
+    Nothing,
+    /// What the index named was replaced before it could be opened.
+    Again,
 }
 
 impl Stores {
@@ -38,39 +50,74 @@ impl Stores {
         let base = key.base();
         let hot_key = format!("{ASSETS}{base}");
         let answers = |ready: &Arc<Ready>| now.holds(ready) && ready.filled.as_ref().is_none_or(|f| f.matches(request));
-        if let Some(ready) = self.hot.get(&hot_key).filter(answers) {
-            return Ok(Some(ready));
+        for _ in 0..LOOKS {
+            if let Some(ready) = self.hot.get(&hot_key).filter(answers) {
+                return Ok(Some(ready));
+            }
+            match self.look(now, key, request, &base, &hot_key).await? {
+                Look::Found(ready) => return Ok(Some(ready)),
+                Look::Nothing => return Ok(None),
+                Look::Again => {}
+            }
         }
+        Ok(None)
+    }
+
+    /// One look at the index, and at the blob that it names.
+    async fn look(
+        &self,
+        now: &Now,
+        key: &FillKey,
+        request: &RequestHeader,
+        base: &str,
+        hot_key: &str,
+    ) -> Result<Look, Refusal> {
         // Taken before the index is read: if the path changes meanwhile, what we hold is asked for again.
         let stamp = self.cas.stamp(&key.path);
-        let cas = self.cas.clone();
-        let rows = off_worker(&now.settings, move || cas.candidates(&base)).await?;
-        let Some(chosen) = choose(rows, &request.headers) else { return Ok(None) };
+        let (cas, base) = (self.cas.clone(), base.to_owned());
+        // Where an origin has the path too, it is filled anew. Elsewhere a 404 would say that there never was anything, and caches may keep it
+        // (RFC 9110 §15.5.5).
+        let lost = now.origins.of(&key.path).is_none().then(|| key.path.clone());
+        let rows = off_worker(&now.settings, move || {
+            let rows = cas.candidates(&base)?;
+            match lost {
+                Some(path) if rows.is_empty() && cas.is_lost(&path)? => Ok(None),
+                _ => Ok(Some(rows)),
+            }
+        });
+        // Told when it was quarantined.
+        let Some(rows) = rows.await? else { return Err(Refusal::new(Reason::Corrupt)) };
+        let Some(chosen) = choose(rows, &request.headers) else { return Ok(Look::Nothing) };
         if now.lock.as_ref().and_then(|lock| lock.get(&key.path)).is_some_and(|pin| *pin != chosen.info.hash) {
             let imported = chosen.info.pinned;
-            return if imported { Err(Refusal::new(Reason::Corrupt)) } else { Ok(None) };
+            return if imported { Err(Refusal::new(Reason::Corrupt)) } else { Ok(Look::Nothing) };
         }
         let row_key = format!("{ASSETS}{}", chosen.info.path);
         let varied = row_key != hot_key;
-        if varied && let Some(ready) = self.hot.get(&row_key).filter(answers) {
-            self.hot.insert(&hot_key, ready.clone(), ready.weight());
-            return Ok(Some(ready));
+        let selected = |ready: &Arc<Ready>| ready.filled.as_ref().is_none_or(|f| f.matches(request));
+        if varied && let Some(ready) = self.hot.get(&row_key).filter(|ready| now.holds(ready) && selected(ready)) {
+            self.hot.insert(hot_key, ready.clone(), ready.weight());
+            return Ok(Look::Found(ready));
         }
         let recency = Some(Arc::new(self.cas.recency(&chosen.info.path)));
         let source = Source::Cas { cas: self.cas.clone(), stamp, recency };
         let joined = self.flights.join(now, &row_key, self.open(now, &row_key, key, chosen, source)).await;
         match joined {
-            // Somebody else's look-up may have opened another generation of the row, for another request.
-            Ok(ready) if answers(&ready) => {
+            // Whether it still holds is not asked: it stood in the index after this request came, which is all that a request can ask for. The
+            // index may have changed since, and where another process changes it, at any path.
+            Ok(ready) if selected(&ready) => {
                 if varied {
-                    self.hot.insert(&hot_key, ready.clone(), ready.weight());
+                    self.hot.insert(hot_key, ready.clone(), ready.weight());
                 }
-                Ok(Some(ready))
+                Ok(Look::Found(ready))
             }
-            Ok(_) => Ok(None),
-            Err(refusal) if refusal.reason() == Reason::NotFound => Ok(None),
+            // Somebody else's look-up opened another generation of the row, for another request; or the blob went when another took its place.
+            Ok(_) => Ok(Look::Again),
+            Err(refusal) if refusal.reason() == Reason::NotFound => Ok(Look::Again),
             // It is quarantined; where an origin has it, it is filled anew.
-            Err(refusal) if refusal.reason() == Reason::Corrupt && now.origins.of(&key.path).is_some() => Ok(None),
+            Err(refusal) if refusal.reason() == Reason::Corrupt && now.origins.of(&key.path).is_some() => {
+                Ok(Look::Nothing)
+            }
             Err(refusal) => Err(refusal),
         }
     }

@@ -74,6 +74,30 @@ fn a_corrupt_blob_is_never_served_and_is_quarantined() {
 }
 
 #[test]
+fn an_import_whose_bytes_were_lost_is_refused_as_corrupt_until_it_is_imported_again_or_purged() {
+    let server = setup().asset("a", b"one").asset("b", b"two").start();
+    for event in ["corrupt", "blob_quarantined", "message"] {
+        server.claim(event);
+    }
+    for (path, bytes) in [("a", b"one"), ("b", b"two")] {
+        let file = blob(&server, bytes);
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+        std::fs::write(&file, b"bad").unwrap();
+        for _ in 0..3 {
+            let answer = server.get(&format!("/edge/assets/site/{path}"), &[]);
+            // A 404 would be kept by caches (RFC 9110 section 15.5.5), and outlive the next import.
+            assert_eq!((answer.status, answer.header("x-reason")), (502, Some("corrupt")), "{path}");
+            assert_eq!(answer.header("cache-control"), Some("no-store"));
+        }
+    }
+    assert!(cas(&server, &["purge", "site/b"]).status.success());
+    server.eventually("purged", || server.get("/edge/assets/site/b", &[]).status == 404);
+    let root = server.dir.path().join("assets");
+    assert!(cas(&server, &["import", root.to_str().unwrap(), "--prefix", "site"]).status.success());
+    server.eventually("imported", || server.get("/edge/assets/site/a", &[]).body == b"one");
+}
+
+#[test]
 fn a_large_blob_that_is_touched_while_it_is_served_is_verified_again() {
     let large = noise(3_000_000, 2);
     let server = setup().asset("large", &large).start();

@@ -16,6 +16,12 @@ impl Cas {
         self.inner.index.read(|connection| index::candidates(connection, key))
     }
 
+    /// Whether an import put something at `path` whose bytes were lost since: they were corrupt, or gone, and nobody imported them again or
+    /// purged the path. One read of the index.
+    pub fn is_lost(&self, path: &str) -> Result<bool, StoreError> {
+        self.inner.index.read(|connection| index::is_lost(connection, path))
+    }
+
     /// The origin said that the object at `key`, a variant with its variant, is still right, and told `extra` of it: from now on that is
     /// its metadata, and it was stored now. `false` where the key has another blob by now, or a pinned object.
     pub fn refresh(&self, key: &str, hash: &Hash, extra: &[u8]) -> Result<bool, StoreError> {

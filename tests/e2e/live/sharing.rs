@@ -1,10 +1,62 @@
 //! Two processes, as an upgrade has them, on one store.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use svc_edge::conf::{CasBacking, CasConf, Durability};
+use svc_edge::rules::encoding::Coding;
+use svc_edge::store::cas::{Cas, Meta};
 use svc_edge_origin::{Gate, Origin, Script, pattern};
 
 use super::*;
+
+#[test]
+fn what_is_stored_is_found_at_every_moment_while_others_change_the_index() {
+    let origin = Origin::start();
+    origin.fallback(|_| Script::fresh(60).body(b"filled"));
+    let server = live_with(&origin, "", FILL).asset("a", b"imported").start();
+    let conf = CasConf {
+        dir: server.dir.path().join("cas"),
+        max_bytes: 1 << 40,
+        max_objects: 1_000_000,
+        memory_bytes: 0,
+        store: CasBacking::Disk,
+        durability: Durability::Verify,
+    };
+    let meta = || Meta {
+        pinned: false,
+        content_type: "a/b".into(),
+        coding: Coding::Identity,
+        last_modified: None,
+        extra: None,
+    };
+    let over = AtomicBool::new(false);
+    let numbers = || (0..).take_while(|_: &u32| !over.load(Relaxed));
+    std::thread::scope(|scope| {
+        // Each fill of ours that comes behind a change of another process makes every copy in memory one that has to be looked up again.
+        scope.spawn(|| {
+            let other = Cas::open(&conf).unwrap();
+            for number in numbers() {
+                other.put("other", &mut number.to_string().as_bytes(), meta()).unwrap();
+            }
+        });
+        scope.spawn(|| {
+            let mut client = server.client();
+            for number in numbers() {
+                assert_eq!(client.request("GET", &asset(&number.to_string()), &[]).status, 200);
+            }
+        });
+        let readers = [(); 3].map(|()| {
+            scope.spawn(|| {
+                let mut client = server.client();
+                (0..3000).filter(|_| client.request("GET", "/edge/assets/site/a", &[]).status != 200).count()
+            })
+        });
+        let missed = readers.map(|reader| reader.join().unwrap());
+        over.store(true, Relaxed);
+        assert_eq!(missed, [0; 3]);
+    });
+}
 
 fn start(origin: &Origin, dir: &Path) -> Server {
     live_with(origin, "", FILL).edge(&cas_at(dir)).start()

@@ -176,6 +176,11 @@ pub fn lost(connection: &Connection, after: &str, count: u32) -> rusqlite::Resul
     connection.prepare_cached(sql)?.query_map(params![after, count], named)?.collect()
 }
 
+/// Whether the pinned object at `path` is lost: its blob was corrupt or gone, and nobody pinned or purged it since.
+pub fn is_lost(connection: &Connection, path: &str) -> rusqlite::Result<bool> {
+    connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM lost WHERE path = ?1)")?.query_row([path], |row| row.get(0))
+}
+
 pub fn totals(connection: &Connection) -> rusqlite::Result<Totals> {
     let sql = "SELECT objects, blobs, allocated, generation FROM totals WHERE id = 0";
     connection.prepare_cached(sql)?.query_row([], |row| {
