@@ -1,7 +1,7 @@
 //! Damage: flipped bytes, wrong files, a broken index, what a crash leaves.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{FileExt as _, symlink};
 use std::time::{Duration, Instant};
 
 use super::support::*;
@@ -214,6 +214,41 @@ fn a_broken_or_lost_index_is_set_aside_and_rebuilt_with_what_was_pinned_last() {
         let cas = Cas::open(&conf(dir.path())).unwrap();
         assert_eq!(paths(&cas).len(), 300, "{damage}");
         assert_eq!(count_bad(dir.path()), usize::from(aside), "{damage}: set aside once");
+    }
+}
+
+#[test]
+fn an_index_that_could_not_be_read_for_a_moment_is_kept_and_one_that_stays_damaged_is_not() {
+    for recovers in [true, false] {
+        let dir = temp();
+        let index = dir.path().join("index.sqlite");
+        {
+            let cas = Cas::open(&conf(dir.path())).unwrap();
+            put(&cas, "pinned", b"pinned", true);
+            for number in 0..300 {
+                fill(&cas, &format!("filled {number}"), number.to_string().as_bytes(), "x");
+            }
+        }
+        let connection = rusqlite::Connection::open(&index).unwrap();
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        drop(connection);
+        let cas = Cas::open(&conf(dir.path())).unwrap();
+        // In place, behind the back of connections that have read next to nothing yet: what SQLite then says is what it says of a disk that fails.
+        let whole = fs::read(&index).unwrap();
+        let file = fs::File::options().write(true).open(&index).unwrap();
+        file.write_all_at(&vec![0xa5; whole.len() - 4096], 4096).unwrap();
+        assert!(cas.info("filled 150").is_err(), "it was met");
+        if recovers {
+            file.write_all_at(&whole, 0).unwrap();
+        }
+        // The first look may meet the damage itself.
+        let _ = cas.poll();
+        let _ = cas.poll();
+        assert_eq!(cas.info("filled 150").unwrap().is_some(), recovers);
+        assert_eq!(read(&cas, "pinned").unwrap(), b"pinned");
+        assert_eq!(count_bad(dir.path()), usize::from(!recovers));
+        put(&cas, "new", b"new", true);
+        assert_eq!(verify(&cas, false), []);
     }
 }
 

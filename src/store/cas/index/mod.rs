@@ -4,6 +4,7 @@
 //! The file is a cache of what can be filled again or rebuilt from manifests: where it is damaged or gone, it is set aside
 //! and a new one takes its place, at start and at run time.
 
+mod doubt;
 mod lock;
 mod rows;
 mod schema;
@@ -28,6 +29,7 @@ use super::types::now;
 use crate::observe::bus::{Event, publish};
 use crate::store::StoreError;
 
+use doubt::{Finding, Suspect};
 use lock::lock_dir;
 pub(super) use rows::*;
 pub(super) use txn::Txn;
@@ -46,7 +48,7 @@ pub(super) struct Index {
     /// By which copies in RAM learn that they are wrong.
     pub stamps: Stamps,
     /// The file that a statement found damaged. Held while it is replaced.
-    damaged: Mutex<Option<Id>>,
+    damaged: Mutex<Option<Suspect>>,
     /// Spreads readers over the connections.
     next: AtomicUsize,
 }
@@ -207,9 +209,21 @@ impl Index {
     /// Open the file anew where it was replaced, or proved damaged: then it is set aside before. Nothing otherwise.
     fn recover(&self) -> Result<(), StoreError> {
         let Some(dir) = &self.dir else { return Ok(()) };
+        let suspect = (*lock(&self.damaged)).filter(|_| !self.moved(&self.state.load()));
+        // Not with the lock held: it may take a while, and others go on meanwhile.
+        match suspect.map(|suspect| suspect.examine(&dir.path(FILE))) {
+            Some(Finding::Sound) => {
+                // A page that came wrong may stand in the memory of a connection.
+                self.state.store(Arc::new(State::open(dir, None)?));
+                *lock(&self.damaged) = None;
+                log::warn!("the index is sound: it was the disk that failed");
+            }
+            Some(Finding::Unreadable) => return Ok(()),
+            Some(Finding::Damaged) | None => {}
+        }
         let mut damaged = lock(&self.damaged);
         let current = self.state.load();
-        let bad = damaged.filter(|id| current.id == Some(*id));
+        let bad = damaged.map(|suspect| suspect.id).filter(|id| current.id == Some(*id));
         if bad.is_none() && !self.moved(&current) {
             return Ok(());
         }
@@ -222,10 +236,15 @@ impl Index {
     /// Remember that an error speaks of damage: the housekeeper replaces the file.
     fn note(&self, state: &State, error: StoreError) -> StoreError {
         if let (StoreError::Sqlite(cause), Some(id)) = (&error, state.id)
-            && schema::is_damage(cause)
+            && let Some(suspect) = Suspect::of(id, cause)
         {
-            log::error!("the index is damaged: {error}");
-            *lock(&self.damaged) = Some(id);
+            let mut damaged = lock(&self.damaged);
+            let known = damaged.filter(|known| known.id == id);
+            if known.is_none() {
+                // Once for each suspicion: every request that needs the page meets it.
+                log::error!("the index is damaged, or the disk fails: {error}");
+            }
+            *damaged = Some(known.map_or(suspect, |known| known.and(suspect)));
         }
         error
     }
