@@ -5,7 +5,7 @@ BIN = target/release/svc-edge
 # Where testing/deps.sh puts a cmake that the system lacks: the build scripts of zlib-ng look for one on PATH.
 export PATH := $(CURDIR)/var/tools/bin:$(PATH)
 
-.PHONY: run test build deps help demo-map browser-check chaos data fuzz models
+.PHONY: run test build deps help demo-map browser-check chaos chaos-short data fuzz models
 
 ## Build, import the sample assets, serve the sample packs with a small origin behind them, show a miss and a hit, and say what to open.
 run: build
@@ -40,10 +40,14 @@ browser-check: BASE ?= http://127.0.0.1:8080
 browser-check:
 	cd testing/browser && npm ci --ignore-scripts && BASE=$(BASE) npm run --silent check
 
-## Kill N imports at random moments (100 unless told) and see that the store is whole each time.
-chaos: N ?= 100
+## Kill, stop and starve the server, its origin and its disk under a load that checks every byte, and print what clients saw: about 15 minutes.
 chaos: build
-	@sh testing/chaos/kill-import.sh $(BIN) $(N)
+	@python3 testing/chaos/chaos.py $(BIN)
+
+## The same with each fault for a moment, on the debug build: about two minutes.
+chaos-short:
+	$(CARGO) build --locked
+	@python3 testing/chaos/chaos.py --short target/debug/svc-edge
 
 ## Make the sample data anew (needs npm).
 data:
