@@ -18,6 +18,13 @@ if command -v python3 >/dev/null 2>&1; then
 else
     echo "skipped: python3 is not installed"
 fi
+echo "== alerts"
+if command -v promtool >/dev/null 2>&1; then
+    promtool check rules conf/prometheus/alerts.yml
+    promtool test rules conf/prometheus/alerts_test.yml
+else
+    echo "skipped: promtool is not installed (Debian's package prometheus)"
+fi
 echo "== models" && make --no-print-directory models
 
 echo "== dependencies"

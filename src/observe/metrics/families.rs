@@ -39,6 +39,23 @@ pub enum Source {
     BuildInfo,
 }
 
+impl Metric {
+    /// For each label, every value it can take. Nothing for those whose values stand in the conf or come from the build.
+    pub fn label_values(&self) -> Vec<&'static [&'static str]> {
+        match &self.source {
+            Source::Family(family) => family.label_values(),
+            Source::Gauges(gauges) => gauges.label_values(),
+            Source::Histogram(histograms) => vec![histograms.values()],
+            Source::Counter(_)
+            | Source::Gauge(_)
+            | Source::ByOrigin(_)
+            | Source::GaugeByOrigin(_)
+            | Source::ByCertificate(_)
+            | Source::BuildInfo => Vec::new(),
+        }
+    }
+}
+
 /// Counters by label, with the labels' type erased.
 pub trait Family {
     /// Number of series.

@@ -43,14 +43,12 @@ pub fn markdown() -> String {
 impl Metric {
     /// Its labels with the values they can take, for the documentation. Those of a build are its own.
     fn labels_text(&self) -> String {
-        let sets = match &self.source {
+        match &self.source {
             Source::ByOrigin(_) | Source::GaugeByOrigin(_) => return format!("`origin`: {}", origins::VALUES),
             Source::ByCertificate(_) => return format!("`name`: {}", certificates::VALUES),
-            Source::Family(family) => family.label_values(),
-            Source::Gauges(gauges) => gauges.label_values(),
-            Source::Histogram(histograms) => vec![histograms.values()],
-            Source::Counter(_) | Source::Gauge(_) | Source::BuildInfo => Vec::new(),
-        };
+            _ => {}
+        }
+        let sets = self.label_values();
         let text = |(index, name): (usize, &&str)| match sets.get(index) {
             Some(values) => format!("`{name}`: {}", values.join(", ")),
             None => format!("`{name}`"),
