@@ -40,7 +40,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorType, Result};
+use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use crate::fill::{FillHead, PassBody, Reader};
 use crate::observe::metrics::{Method, Reason};
@@ -203,6 +203,15 @@ fn through(now: &Now, request: &RequestHeader, otherwise: Reason) -> Result<Outc
     Ok(Outcome::Through(Through::new(&now.settings, request, path, origin, place)))
 }
 
+/// Whether it is its client that a request failed with. That a stream was reset before its answer Pingora doesn't mark as such.
+fn of_client(error: &Error) -> bool {
+    match error.esource() {
+        ErrorSource::Downstream => true,
+        ErrorSource::Upstream => false,
+        _ => *error.etype() == ErrorType::WriteError,
+    }
+}
+
 /// Whether a request says that it has a body.
 fn has_body(request: &RequestHeader) -> bool {
     let length = request.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0");
@@ -302,7 +311,7 @@ impl ProxyHttp for Edge {
     /// An answer broke off: its client left, or its bytes turned out bad after the header was sent. The connection is cut, so that
     /// nobody takes what was sent for the whole.
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
-        if session.response_written().is_none() && *error.esource() != pingora::ErrorSource::Downstream {
+        if session.response_written().is_none() && !of_client(error) {
             let refusal = match ctx.through.as_mut() {
                 Some(through) => through.refusal(error),
                 None => Refusal::internal(error.to_string()),
@@ -310,6 +319,10 @@ impl ProxyHttp for Edge {
             // A refusal that can't be written either leaves nothing to do.
             let now = ctx.now.clone();
             let _ = fail::refuse(&now.settings, session, ctx, refusal).await;
+        }
+        if session.as_downstream().as_http2().is_some() {
+            // Left alone, the stream would be reset as cancelled: which is for what nobody needs any more (RFC 9113 §7). What has ended stays so.
+            session.as_downstream_mut().shutdown().await;
         }
         FailToProxy { error_code: ctx.status, can_reuse_downstream: false }
     }

@@ -187,11 +187,12 @@ impl log::Log for Logger {
 /// Pingora logs a client that hangs up, or sends garbage, as ERROR, and quotes its bytes, query string and all. That is no fault of
 /// the server and must not be repeated: such a line keeps its fixed part and becomes DEBUG. Its progress notes become DEBUG too.
 fn translate(target: &str, level: Level, message: String) -> (Level, String) {
-    const CLIENT_FAULTS: [&str; 5] = [
+    const CLIENT_FAULTS: [&str; 6] = [
         "Fail to",
         "Failed in downstream",
         "failed to send error response",
         "Downstream handshake",
+        "H2 handshake error",
         "HTTP server fails to",
     ];
     if target.starts_with("rustls") {

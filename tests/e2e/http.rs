@@ -4,9 +4,14 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+/// What bytes go over: a socket, or TLS over one.
+pub trait Wire: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Wire for T {}
+
 /// A connection to a server under test.
 pub struct Client {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Box<dyn Wire>>,
     /// Whether the last request was a HEAD.
     asked_head: bool,
     /// What is to come of the body whose head was read.
@@ -42,7 +47,12 @@ impl Client {
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a read timeout");
         stream.set_write_timeout(Some(Duration::from_secs(20))).expect("a write timeout");
         stream.set_nodelay(true).expect("nodelay");
-        Self { stream: BufReader::new(stream), asked_head: false, framing: Framing::Ended }
+        Self::through(stream)
+    }
+
+    /// Over anything, which has its own deadlines.
+    pub fn through(wire: impl Wire + 'static) -> Self {
+        Self { stream: BufReader::new(Box::new(wire)), asked_head: false, framing: Framing::Ended }
     }
 
     /// Send bytes as they are.

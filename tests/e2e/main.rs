@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, clippy::type_complexity)]
 
+mod authority;
 mod fixtures;
 mod http;
 mod server;
@@ -27,5 +28,6 @@ mod resources;
 mod stalled;
 mod targets;
 mod tiles;
+mod tls;
 mod validators;
 mod wire;

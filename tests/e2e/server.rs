@@ -19,6 +19,7 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_svc-edge");
 pub struct Setup {
     pub dir: TempDir,
     packs: Vec<(String, PathBuf, String)>,
+    bind: Vec<String>,
     extra: String,
     top: String,
     environment: Vec<(String, String)>,
@@ -29,6 +30,8 @@ pub struct Setup {
 pub struct Server {
     pub dir: TempDir,
     pub address: SocketAddr,
+    /// Every public listener, in the order of the conf; the first is `address`.
+    pub addresses: Vec<SocketAddr>,
     pub admin: SocketAddr,
     pub conf: PathBuf,
     child: Child,
@@ -42,7 +45,16 @@ pub struct Server {
 /// Begin to set up a server: its directory is new, its packs and assets are those that are added.
 pub fn setup() -> Setup {
     let dir = tempfile::tempdir().expect("a directory");
-    Setup { dir, packs: Vec::new(), extra: String::new(), top: String::new(), environment: Vec::new(), import: None }
+    let bind = vec!["127.0.0.1:0".to_owned()];
+    Setup {
+        dir,
+        packs: Vec::new(),
+        bind,
+        extra: String::new(),
+        top: String::new(),
+        environment: Vec::new(),
+        import: None,
+    }
 }
 
 /// An address on loopback that nobody listens on now; for those who can't be told by the server which port it took.
@@ -82,6 +94,12 @@ impl Setup {
         self
     }
 
+    /// The items of `edge.bind`, as YAML flow, in place of one in clear text.
+    pub fn bind(mut self, items: &[&str]) -> Self {
+        self.bind = items.iter().map(|item| (*item).to_owned()).collect();
+        self
+    }
+
     /// Further lines below `edge:`, indented by two.
     pub fn edge(mut self, lines: &str) -> Self {
         self.extra.push_str(lines);
@@ -103,7 +121,8 @@ impl Setup {
     /// The conf as it will be written. The server chooses its ports: another suite on this machine can't take them in between.
     fn yaml(&self) -> String {
         let cas = self.dir.path().join("cas");
-        let mut yaml = format!("threads: 2\n{}edge:\n  bind: 127.0.0.1:0\n  metrics: 127.0.0.1:0\n", self.top);
+        let mut yaml =
+            format!("threads: 2\n{}edge:\n  bind: [{}]\n  metrics: 127.0.0.1:0\n", self.top, self.bind.join(", "));
         if !self.extra.contains("cas:") {
             let _ = writeln!(yaml, "  cas: {{dir: {}}}", cas.display());
         }
@@ -179,23 +198,36 @@ impl Setup {
         });
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         let (pid, claimed) = (child.id(), Mutex::default());
-        let mut server =
-            Server { dir: self.dir, address: nowhere, admin: nowhere, conf, child, pid, log, claimed, ended: false };
+        let mut server = Server {
+            dir: self.dir,
+            address: nowhere,
+            addresses: vec![nowhere; self.bind.len()],
+            admin: nowhere,
+            conf,
+            child,
+            pid,
+            log,
+            claimed,
+            ended: false,
+        };
         server.learn_addresses();
         server
     }
 }
 
 impl Server {
-    /// The server's log says where it listens: first the public listener, then the admin's.
+    /// The server's log says where it listens: first the public listeners, then the admin's.
     fn learn_addresses(&mut self) {
         let until = Instant::now() + Duration::from_secs(20);
         loop {
             let told = self.logged("listening");
             let addresses: Vec<_> =
                 told.iter().filter_map(|line| line["address"].as_str()?.parse::<SocketAddr>().ok()).collect();
-            if let [address, admin] = addresses[..] {
-                (self.address, self.admin) = (address, admin);
+            if let [public @ .., admin] = &addresses[..]
+                && public.len() == self.addresses.len()
+            {
+                (self.address, self.admin) = (public[0], *admin);
+                self.addresses = public.to_vec();
                 return;
             }
             assert!(self.alive(), "the server ended; the log: {:#?}", self.story());

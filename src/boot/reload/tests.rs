@@ -47,7 +47,7 @@ fn reloading(file: &Path, part: Witness) -> Reloading {
     let cas = Arc::new(Cas::open(&running.edge.cas).unwrap());
     let all = Arc::default();
     let (lives, _filling) = Lives::new(&running, &cas, &all, std::time::Duration::ZERO);
-    let bound = running.edge.bind[0];
+    let bound = running.edge.bind[0].addr;
     let settings = Arc::new(Settings::new(&running.edge, bound).unwrap());
     let mounts = Arc::new(Mounts::open(&[], None).unwrap());
     let first = Now::new(settings, mounts, Arc::new(live::table(&running)), None, None);

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
 use tempfile::TempDir;
 
 use super::*;
+use crate::authority::Authority;
 use crate::fixtures::{noise, tag};
 use crate::server::{free_address, setup};
 
@@ -19,36 +19,11 @@ struct Nginx {
     child: Child,
 }
 
-/// An authority; the certificates it signs are trusted by who has its PEM.
-struct Authority {
-    certificate: rcgen::Certificate,
-    key: KeyPair,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.distinguished_name.push(DnType::CommonName, "authority of a test");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        Self { certificate: params.self_signed(&key).unwrap(), key }
-    }
-
-    /// Certificate and key for a name, as PEM.
-    fn sign(&self, name: &str) -> (String, String) {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        // Of one name with its issuer it would look as if it had signed itself.
-        params.distinguished_name.push(DnType::CommonName, name);
-        (params.signed_by(&key, &self.certificate, &self.key).unwrap().pem(), key.serialize_pem())
-    }
-}
-
 impl Nginx {
     fn start(authority: &Authority, name: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = free_address().port();
-        let (certificate, key) = authority.sign(name);
+        let (certificate, key) = authority.sign(&[name]);
         std::fs::create_dir_all(dir.path().join("www")).unwrap();
         std::fs::write(dir.path().join("cert.pem"), certificate).unwrap();
         std::fs::write(dir.path().join("key.pem"), key).unwrap();
