@@ -164,6 +164,23 @@ fn the_runbook_leads_to_sections_and_metrics_that_there_are() {
     assert!(seen > 50, "{seen} metrics were found");
 }
 
+#[test]
+fn the_page_of_the_audit_file_names_every_event() {
+    let (source, page) = (read("src/observe/event.rs"), read("docs/audit.md"));
+    // Each event's level and name stand in one line of its table.
+    let names: BTreeSet<_> = source
+        .lines()
+        .filter(|line| line.contains("Self::"))
+        .filter_map(|line| line.split_once("(Level::")?.1.split('"').nth(1))
+        .chain(["refused"])
+        .collect();
+    assert!(names.len() > 20, "{names:?}");
+    let rows: String =
+        page.lines().filter(|line| line.starts_with("| `")).map(|line| line.split('|').nth(1).unwrap()).collect();
+    let told: BTreeSet<_> = rows.split('`').skip(1).step_by(2).collect();
+    assert_eq!(names, told);
+}
+
 /// The dashboard, and each expression in it with its panel's title; the variables of Grafana are replaced.
 fn dashboard() -> (Value, Vec<(String, String)>) {
     let dashboard: Value = serde_json::from_str(&read(DASHBOARD)).unwrap();
