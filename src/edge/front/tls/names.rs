@@ -75,19 +75,24 @@ impl Names {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
 
+    use std::io::Write as _;
+
     use rcgen::{CertificateParams, KeyPair};
 
     use super::*;
     use crate::conf::CertConf;
 
     fn certificate(names: &[&str]) -> Arc<Certificate> {
-        let dir = tempfile::tempdir().unwrap();
         let key = KeyPair::generate().unwrap();
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-        let (cert, path) = (CertificateParams::new(names).unwrap().self_signed(&key).unwrap(), dir.path());
-        std::fs::write(path.join("c"), cert.pem()).unwrap();
-        std::fs::write(path.join("k"), key.serialize_pem()).unwrap();
-        Arc::new(CertConf { cert: path.join("c"), key: path.join("k") }.load().unwrap())
+        let cert = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
+        let files = [cert.pem(), key.serialize_pem()].map(|pem| {
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            file.write_all(pem.as_bytes()).unwrap();
+            file
+        });
+        let [cert, key] = files.each_ref().map(|file| file.path().to_owned());
+        Arc::new(CertConf { cert, key }.load().unwrap())
     }
 
     #[test]
