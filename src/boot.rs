@@ -4,6 +4,7 @@ mod housekeeping;
 mod live;
 mod reload;
 mod shutdown;
+mod stability;
 
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -21,15 +22,16 @@ use pingora::services::listening::Service;
 
 use self::housekeeping::{Housekeeping, Hurry};
 use self::live::Lives;
-use self::reload::{Reloader, Reloading};
+use self::reload::{Limits, Part, Reloader, Reloading, Renewals};
 use self::shutdown::Signals;
 use crate::admin::{Admin, Purger};
 use crate::conf::version::{COMMIT, VERSION};
 use crate::conf::{BindConf, CasBacking, Conf, LogFormat, Mode, ServerSection, Sources};
 use crate::edge::{Bounds, Certificates, Edge, Front, Listener, Now, Settings, Stores};
-use crate::observe::audit;
 use crate::observe::bus::{self, Event};
 use crate::observe::log::Format;
+use crate::observe::{audit, panics};
+use crate::shed::Shed;
 use crate::store::cas::Cas;
 use crate::store::pack::mounts::Mounts;
 
@@ -69,6 +71,7 @@ fn start(mut conf: Conf, sources: Sources) -> Result<(), String> {
     // Before ports are claimed: what is read again is compared with what was written.
     let running = conf.clone();
     start_log(&conf)?;
+    panics::install();
     let events = Mutex::new(Some(bus::subscribe()));
     if let Some(path) = &conf.edge.log.audit {
         audit::open(path)?;
@@ -90,7 +93,8 @@ fn start(mut conf: Conf, sources: Sources) -> Result<(), String> {
     let (fills, grace) = (Arc::default(), Duration::from_secs(conf.server.grace_period_seconds));
     let (lives, filling) = Lives::new(&conf, &cas, &fills, grace);
     let now = Now::new(Arc::new(settings), mounts, table, lock, lives.open(&conf)?);
-    let edge = Edge::new(now, stores);
+    let shed = Arc::new(Shed::new(&conf.edge.ingress.shed));
+    let edge = Edge::new(now, stores, shed.clone());
     let generations = edge.generations();
     let certificates =
         Certificates::load(&conf.edge.bind, SystemTime::now()).map_err(|fault| format!("edge.bind: {fault}"))?;
@@ -122,6 +126,7 @@ fn start(mut conf: Conf, sources: Sources) -> Result<(), String> {
         generations: generations.clone(),
         cas: cas.clone(),
         certificates: certificates.clone(),
+        shed: shed.clone(),
         listeners,
         events,
         mode: mode_name(conf.edge.mode),
@@ -130,7 +135,7 @@ fn start(mut conf: Conf, sources: Sources) -> Result<(), String> {
         stopping: Arc::default(),
     };
     server.add_service(GenBackgroundService::new("housekeeping".into(), Arc::new(housekeeping)));
-    let parts = Vec::new();
+    let parts: Vec<Box<dyn Part>> = vec![Box::new(Limits(shed)), Box::new(Renewals(certificates))];
     let reloader = Reloader::new(Reloading { sources, running, bound, generations, lives, cas, purger, hurry, parts });
     let signals = Signals {
         grace,
@@ -139,8 +144,6 @@ fn start(mut conf: Conf, sources: Sources) -> Result<(), String> {
             // The tool that rotates logs asks for it too.
             audit::reopen();
             reloader.ask();
-            // A handful of small files, on the thread of signals.
-            certificates.reload(SystemTime::now());
         }),
     };
     server.run(RunArgs { shutdown_signal: Box::new(signals) });

@@ -18,6 +18,8 @@ pub mod fill;
 
 pub mod store;
 
+pub mod shed;
+
 pub mod observe;
 
 pub mod conf;

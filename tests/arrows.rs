@@ -9,7 +9,7 @@ const LAYERS: [&str; 11] =
     ["cli", "boot", "edge", "origin", "admin", "fill", "store", "shed", "observe", "conf", "rules"];
 
 /// Words that a layer must not know, with the reason.
-const IGNORANCE: [(&str, &[&str], &str); 7] = [
+const IGNORANCE: [(&str, &[&str], &str); 8] = [
     (
         "rules",
         &["std::fs", "std::net", "std::io::", "tokio::", "SystemTime::now", "Instant::now"],
@@ -22,6 +22,7 @@ const IGNORANCE: [(&str, &[&str], &str); 7] = [
         &["http::Request", "http::Response", "StatusCode", "HeaderMap"],
         "a store does not know what a request is",
     ),
+    ("shed", &["http::", "tokio::"], "shed does not know what a request is"),
     ("fill", &["std::net", "tokio::net", "pingora"], "a fill does not know what a socket is"),
     ("observe", &["crate::conf", "http::Request"], "observe does not know what it is told about"),
     ("edge", &["rusqlite", "std::fs"], "the edge does not know how a pack or a blob is stored"),
@@ -52,6 +53,9 @@ fn a_wrong_arrow_is_seen() {
     assert_eq!(faults("rules", "fn f() { crate::store::cas::open() }").len(), 1);
     assert_eq!(faults("store", "use crate::{conf, edge};").len(), 1);
     assert_eq!(faults("store", "use pingora::proxy::Session;").len(), 1);
+    assert_eq!(faults("shed", "use pingora_limits::estimator::Estimator;"), Vec::<String>::new());
+    assert_eq!(faults("edge", "use pingora_limits::estimator::Estimator;").len(), 1);
+    assert_eq!(faults("shed", "use http::StatusCode;").len(), 1);
     assert_eq!(faults("rules", "let now = SystemTime::now();").len(), 1);
     assert_eq!(faults("store", "//! see crate::edge and pingora\n").len(), 0);
 }
@@ -70,6 +74,9 @@ fn faults(layer: &str, text: &str) -> Vec<String> {
         .collect();
     if !PINGORA.contains(&layer) && code.contains("pingora::") {
         faults.push(format!("{layer} names pingora"));
+    }
+    if layer != "shed" && code.contains("pingora_limits") {
+        faults.push(format!("{layer} names pingora_limits, which is for shed alone"));
     }
     for (ignorant, words, why) in IGNORANCE {
         if ignorant == layer {

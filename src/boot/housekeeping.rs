@@ -14,12 +14,14 @@ use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 
+use super::stability;
 use crate::conf::version::VERSION;
 use crate::edge::{Certificates, Generations};
 use crate::observe::bus::Event;
 use crate::observe::metrics::{Component, SERVICE_RESTARTS};
 use crate::observe::readiness::{Condition, READINESS};
 use crate::observe::{audit, bus, faults, log as log_writer};
+use crate::shed::Shed;
 use crate::store::cas::Cas;
 
 /// How often packs are looked at. A new one is taken up when two looks agree: so it serves within a second.
@@ -35,6 +37,7 @@ pub struct Housekeeping {
     pub generations: Arc<Generations>,
     pub cas: Arc<Cas>,
     pub certificates: Arc<Certificates>,
+    pub shed: Arc<Shed>,
     /// The addresses that will accept connections.
     pub listeners: Vec<SocketAddr>,
     /// What happens, from before the stores were opened; taken by the thread that tells the log.
@@ -69,6 +72,8 @@ impl BackgroundService for Housekeeping {
         if let Err(error) = self.start_threads() {
             log::error!(event = "threads", cause = error.to_string().as_str(); "background threads could not be started");
         }
+        // It ends with the runtime of this service.
+        tokio::spawn(stability::watch(self.shed.clone()));
         self.await_listeners(&shutdown).await;
         while !*shutdown.borrow() && shutdown.changed().await.is_ok() {}
         self.stopping.store(true, Relaxed);

@@ -3,10 +3,14 @@
 //! Everything that can fail comes first and changes nothing: the conf, the packs that are new, the way to the origins, and whatever
 //! other parts of the server make ready. Then it is swapped, which can't fail. A refused conf leaves the old one, and says why.
 
+mod parts;
+
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+pub use parts::{Limits, Renewals};
 
 use super::housekeeping::Hurry;
 use super::live::{self, Lives};

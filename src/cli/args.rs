@@ -24,6 +24,12 @@ pub struct ConfArgs {
     /// Pack to serve, `PATH` or `NAME=PATH`; may be repeated; replaces the packs of the conf
     #[arg(long, value_name = "PACK", value_hint = ValueHint::FilePath)]
     pub pack: Vec<String>,
+    /// Requests a second that are admitted, `null` for any number [default: 500]
+    #[arg(long, value_name = "NUMBER")]
+    pub rps: Option<String>,
+    /// Requests at a time that are admitted, `null` for any number [default: 512]
+    #[arg(long, value_name = "NUMBER")]
+    pub inflight: Option<String>,
     /// Directory of the content-addressed store [default: var/cas]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub cas_dir: Option<PathBuf>,
@@ -52,6 +58,8 @@ impl ConfArgs {
             mode: self.mode.clone(),
             packs: self.pack.clone(),
             cas_dir: self.cas_dir.clone(),
+            rps: self.rps.clone(),
+            inflight: self.inflight.clone(),
             log_level: self.log_level.clone(),
         }
     }

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use super::kind::Kind;
 use super::read::Reader;
-use super::value::{network, size, time};
+use super::value::{network, number, size, time};
+use super::yaml::Node;
 use crate::rules::client::Network;
 
 /// Bounds on requests and on those who make them.
@@ -23,8 +25,21 @@ pub struct IngressConf {
     pub uri_bytes: usize,
     /// How much of an unexpected request body is read away, in bytes.
     pub body_bytes: u64,
+    /// What is admitted.
+    pub shed: ShedConf,
     /// Networks of proxies whose X-Forwarded-For and PROXY protocol are believed.
     pub trusted_proxies: Vec<Network>,
+}
+
+/// How much is admitted; `None` is any amount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShedConf {
+    /// Requests a second of the whole instance; 429 above.
+    pub rps_limit: Option<u64>,
+    /// Requests a second of each client; 429 above.
+    pub rps_per_client: Option<u64>,
+    /// Requests at a time; 503 above.
+    pub max_inflight: Option<u32>,
 }
 
 /// Read the section.
@@ -36,6 +51,7 @@ pub(super) fn parse(r: &mut Reader) -> Option<IngressConf> {
     let header_bytes = r.length("edge.ingress.header_bytes");
     let uri_bytes = r.length("edge.ingress.uri_bytes");
     let body_bytes = r.get("edge.ingress.body_bytes", size);
+    let shed = shed(r);
     let trusted_proxies = r.list("edge.ingress.trusted_proxies", network);
     if let (Some(header), Some(uri)) = (header_bytes, uri_bytes)
         && uri > header
@@ -53,6 +69,16 @@ pub(super) fn parse(r: &mut Reader) -> Option<IngressConf> {
         header_bytes: header_bytes?,
         uri_bytes: uri_bytes?,
         body_bytes: body_bytes?,
+        shed: shed?,
         trusted_proxies: trusted_proxies?,
     })
+}
+
+fn shed(r: &mut Reader) -> Option<ShedConf> {
+    let rps_limit = r.optional("edge.ingress.rps_limit", number);
+    let rps_per_client = r.optional("edge.ingress.rps_per_client", number);
+    // The table bounds it far below any `u32`.
+    let places = |kind: &Kind, node: &Node| number(kind, node).map(|number| u32::try_from(number).unwrap_or(u32::MAX));
+    let max_inflight = r.optional("edge.ingress.max_inflight", places);
+    Some(ShedConf { rps_limit: rps_limit?, rps_per_client: rps_per_client?, max_inflight: max_inflight? })
 }

@@ -79,6 +79,8 @@ impl Layers {
             ("edge.metrics", "--metrics", one(&flags.metrics)),
             ("edge.mode", "--mode", one(&flags.mode)),
             ("edge.packs", "--pack", some(&flags.packs)),
+            ("edge.ingress.rps_limit", "--rps", one(&flags.rps)),
+            ("edge.ingress.max_inflight", "--inflight", one(&flags.inflight)),
             ("edge.log.level", "--log-level", one(&flags.log_level)),
         ];
         for (path, flag, node) in given {

@@ -50,7 +50,7 @@ pub use edge::{Edge, Mode};
 pub use error::ConfErrors;
 pub use fill::{CircuitConf, FillConf, RetryConf, RetryOn};
 pub use http::{CorsConf, DecodeConf, HttpConf};
-pub use ingress::IngressConf;
+pub use ingress::{IngressConf, ShedConf};
 pub use kind::Kind;
 pub use log::{AccessLog, LogConf, LogFormat};
 pub use origins::{OriginCaching, OriginConf, QueryPolicy};
@@ -88,6 +88,10 @@ pub struct Flags {
     pub packs: Vec<String>,
     /// `--cas-dir`.
     pub cas_dir: Option<PathBuf>,
+    /// `--rps`.
+    pub rps: Option<String>,
+    /// `--inflight`.
+    pub inflight: Option<String>,
     /// `--log-level`.
     pub log_level: Option<String>,
 }

@@ -81,6 +81,9 @@ rows! {
     "edge.fill.retry.budget", Now, edge.fill.retry.budget_percent;
     "edge.fill.circuit.failures", Now, edge.fill.circuit.failures;
     "edge.fill.circuit.open_for", Now, edge.fill.circuit.open_for;
+    "edge.ingress.rps_limit", Now, edge.ingress.shed.rps_limit;
+    "edge.ingress.rps_per_client", Now, edge.ingress.shed.rps_per_client;
+    "edge.ingress.max_inflight", Now, edge.ingress.shed.max_inflight;
     "edge.ingress.timeout", Now, edge.ingress.timeout;
     "edge.ingress.write_timeout", Now, edge.ingress.write_timeout;
     "edge.ingress.min_send_rate", Now, edge.ingress.min_send_rate;

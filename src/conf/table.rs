@@ -200,6 +200,12 @@ keys! {
     "edge.fill.circuit.open_for", Time(ms(1), HOUR), "10s",
         "For how long, up to eight times as long while it goes on failing; then one request tries it, and its end decides.";
 
+    "edge.ingress.rps_limit", OrNull(&Number(1, 1_000_000)), "500",
+        "Requests a second that are admitted, and a second's worth at once after a silence; 429 above; `null` is any number. See docs/overload.md.";
+    "edge.ingress.rps_per_client", OrNull(&Number(1, 1_000_000)), "null",
+        "Requests a second that are admitted of one client: an IPv4 address, or an IPv6 network of 64 bits; 429 above.";
+    "edge.ingress.max_inflight", OrNull(&Number(1, 1_000_000)), "512",
+        "Requests that are answered at a time, those that wait for a fill among them; 503 above.";
     "edge.ingress.timeout", Time(ms(1), HOUR), "5s",
         "From the request's header to the first byte of the answer; a pinned path, and a Range of what is being filled, wait as long as `edge.fill` lets the fill go on.";
     "edge.ingress.write_timeout", Time(ms(1), HOUR), "10s",
@@ -242,7 +248,7 @@ keys! {
     "edge.log.level", Choice(&["off", "error", "warn", "info", "debug", "trace"]), "info",
         "The least severe level that is logged.";
     "edge.log.access", Choice(&["sampled", "all", "off"]), "sampled",
-        "Which requests are logged: one hit in `sample` and everything else, all, or none.";
+        "Which requests are logged: one in `sample` of the hits and of the refusals by `rate_limit` and `inflight`, and everything else; all; or none.";
     "edge.log.sample", Number(1, 1_000_000), "100",
         "One hit in this many is logged when `access` is `sampled`.";
     "edge.log.audit", OrNull(&Path), "null",
@@ -302,9 +308,6 @@ static LATER: &[&str] = &[
     "working_directory",
     "edge.ingress.header_timeout",
     "edge.ingress.max_connections",
-    "edge.ingress.max_inflight",
-    "edge.ingress.rps_limit",
-    "edge.ingress.rps_per_client",
 ];
 
 impl Key {

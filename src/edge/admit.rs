@@ -1,16 +1,26 @@
-//! Whether a request may be answered at all: its form, its bounds, its method.
+//! Whether a request may be answered at all: whether there is room for it, then its form, its bounds, its method.
 
-use http::{Method, Version, header};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use http::{HeaderName, HeaderValue, Method, Version, header};
 use pingora::proxy::Session;
 
 use super::ctx::Ctx;
 use super::fail::Refusal;
+use super::route;
 use super::settings::Settings;
 use crate::observe::metrics::{self, Reason};
+use crate::rules::client::{Network, client_key, forwarded};
 use crate::rules::host;
+use crate::shed::{Shed, Shedding};
 
-/// Check what can be checked before the path is looked at; the cheapest and the most telling first.
-pub fn check(settings: &Settings, session: &Session, ctx: &mut Ctx) -> Result<(), Refusal> {
+/// Whom each proxy was asked by: of no RFC, and what proxies send.
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// Take a place for the request, if there is room. Before anything of it is looked at but what says whose it is: a refusal is to be cheap.
+///
+/// Probes need none: whoever asks whether a server that sheds is well is told that it is.
+pub fn enter(settings: &Settings, shed: &Shed, session: &Session, ctx: &mut Ctx) -> Result<(), Shedding> {
     let request = session.req_header();
     // The id comes first: every refusal carries it.
     ctx.identify(request.headers.get("x-corr-id"));
@@ -20,6 +30,30 @@ pub fn check(settings: &Settings, session: &Session, ctx: &mut Ctx) -> Result<()
         Method::OPTIONS => metrics::Method::Options,
         _ => metrics::Method::Other,
     };
+    ctx.client = client(&settings.ingress.trusted_proxies, session);
+    if route::probe(route::raw_path(request)).is_some() {
+        return Ok(());
+    }
+    // Whose address is not known is one client together with all of these.
+    let address = ctx.client.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |client| client.ip());
+    ctx.place = Some(shed.admit(ctx.started, client_key(address))?);
+    Ok(())
+}
+
+/// The client: who connected, or whom a trusted proxy names in `X-Forwarded-For`; then without a port, which is 0.
+fn client(trusted: &[Network], session: &Session) -> Option<SocketAddr> {
+    let peer = *session.client_addr()?.as_inet()?;
+    if trusted.is_empty() {
+        return Some(peer);
+    }
+    let fields = session.req_header().headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
+    let client = forwarded(peer.ip(), trusted, fields);
+    Some(if client == peer.ip().to_canonical() { peer } else { SocketAddr::new(client, 0) })
+}
+
+/// Check what can be checked before the path is looked at; the cheapest and the most telling first.
+pub fn check(settings: &Settings, session: &Session) -> Result<(), Refusal> {
+    let request = session.req_header();
     // RFC 9112 §3.2: a request without Host, or with one that is none, is bad. Pingora refuses several of them, and a URI's authority that differs.
     match request.headers.get(header::HOST) {
         None if request.version == Version::HTTP_11 => return Err(Refusal::close(Reason::BadRequest)),

@@ -13,6 +13,7 @@ use super::blocking::off_worker;
 use super::ctx::Ctx;
 use super::fail::Refusal;
 use super::settings::Settings;
+use crate::observe::faults;
 use crate::store::{Body, Object, Window};
 
 /// What a slow reader is sent at a time: it has `ingress.write_timeout` to take each.
@@ -97,6 +98,7 @@ impl Opened {
         let mut next = self.first.take();
         while let Some(chunk) = next {
             let end = last && self.reader.at >= self.reader.end;
+            faults::panic_here("edge.body");
             pace.write(settings, session, &chunk, end).await?;
             if end {
                 return Ok(());

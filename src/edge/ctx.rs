@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -14,6 +15,7 @@ use super::origins::OriginRules;
 use super::through::Through;
 use crate::observe::metrics::{INFLIGHT, Method, Reason, Route};
 use crate::rules::corr_id;
+use crate::shed::Admitted;
 
 /// The state of one request.
 pub struct Ctx {
@@ -39,6 +41,10 @@ pub struct Ctx {
     pub how: How,
     /// Where a request goes that is proxied as it is.
     pub through: Option<Through>,
+    /// The client: who connected, or whom a trusted proxy names; then without a port, which is 0.
+    pub client: Option<SocketAddr>,
+    /// The place of a request that was admitted; probes need none.
+    pub place: Option<Admitted>,
     _inflight: Inflight,
 }
 
@@ -57,6 +63,8 @@ impl Ctx {
             origin: None,
             how: How::default(),
             through: None,
+            client: None,
+            place: None,
             _inflight: Inflight::enter(),
         }
     }

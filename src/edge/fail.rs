@@ -162,10 +162,33 @@ pub fn retry_after() -> HeaderValue {
     HeaderValue::from(1 + next_random() % 3)
 }
 
+/// The status of a refusal.
+pub const fn status(reason: Reason) -> StatusCode {
+    row(reason).0
+}
+
+/// The problem document of the request with this id.
+pub fn document(reason: Reason, status: StatusCode, id: &str) -> Vec<u8> {
+    problem::body(status.as_u16(), reason.as_str(), row(reason).1, id)
+}
+
+/// What the headers of a reason's refusals have in common.
+pub fn header(reason: Reason, status: StatusCode, forward: Option<Forward>) -> Result<ResponseHeader> {
+    let mut header = ResponseHeader::build_no_case(status, Some(18))?;
+    header.insert_header(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"))?;
+    header.insert_header("x-reason", HeaderValue::from_static(reason.as_str()))?;
+    let cached = forward.map_or(CacheStatus::neither(), CacheStatus::forward);
+    header.insert_header("cache-status", cached.detail(reason.as_str()).value())?;
+    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        header.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
+    }
+    Ok(header)
+}
+
 /// Answer with a problem document (RFC 9457).
 pub async fn refuse(settings: &Settings, session: &mut Session, ctx: &mut Ctx, refusal: Refusal) -> Result<()> {
     let reason = refusal.reason;
-    let (mut status, title, mut retry) = row(reason);
+    let (mut status, _, mut retry) = row(reason);
     if refusal.of_origin {
         (status, retry) = (StatusCode::GATEWAY_TIMEOUT, false);
     }
@@ -175,18 +198,10 @@ pub async fn refuse(settings: &Settings, session: &mut Session, ctx: &mut Ctx, r
     if refusal.close {
         session.set_keepalive(None);
     }
-    let id = ctx.corr_id.to_str().unwrap_or_default().to_owned();
-    let body = problem::body(status.as_u16(), reason.as_str(), title, &id);
+    let body = document(reason, status, ctx.corr_id.to_str().unwrap_or_default());
 
-    let mut header = ResponseHeader::build_no_case(status, Some(18))?;
-    header.insert_header(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"))?;
+    let mut header = header(reason, status, refusal.forward)?;
     header.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
-    header.insert_header("x-reason", HeaderValue::from_static(reason.as_str()))?;
-    let cached = refusal.forward.map_or(CacheStatus::neither(), CacheStatus::forward);
-    header.insert_header("cache-status", cached.detail(reason.as_str()).value())?;
-    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-        header.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
-    }
     if retry {
         header.insert_header(header::RETRY_AFTER, retry_after())?;
     }

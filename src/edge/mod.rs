@@ -1,6 +1,6 @@
 //! The edge: Pingora's phases, each one call, in the order of a request.
 //!
-//! `admit` (may this request be answered at all) → `route` (what does it ask for) → `lookup` (which object of a pack is that) or `asset` (is it stored
+//! `admit` (is there room for this request, else `busy`; may it be answered at all) → `route` (what does it ask for) → `lookup` (which object of a pack is that) or `asset` (is it stored
 //! and may it be served; else `live`: its fill) → `answer` (which of its bytes, under which status), `stream` while it is filled, `through`
 //! what is proxied as it is → `record` (what became of it). `fail` is the one table from an error to an answer. Nothing here knows how a pack
 //! or a blob is stored, or how an origin is asked.
@@ -10,6 +10,8 @@ mod answer;
 mod asset;
 mod blocking;
 mod body;
+mod busy;
+mod caught;
 mod cors;
 mod ctx;
 mod fail;
@@ -43,9 +45,11 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use crate::fill::{FillHead, PassBody, Reader};
+use crate::observe::faults;
 use crate::observe::metrics::{Method, Reason};
 use crate::observe::readiness::{Condition, READINESS};
 use crate::rules::{header as fields, via};
+use crate::shed::Shed;
 
 pub use front::{Bounds, Certificates, Front, Handshake, Listener};
 pub use live::Live;
@@ -66,17 +70,30 @@ use through::Through;
 pub struct Edge {
     /// What the conf says now, and what is served whatever it says.
     generations: Arc<Generations>,
+    /// What is admitted.
+    shed: Arc<Shed>,
 }
 
 impl Edge {
-    /// An edge that answers from `stores`, by what the conf says at its start.
-    pub fn new(first: Now, stores: Stores) -> Self {
-        Self { generations: Arc::new(Generations::new(first, stores)) }
+    /// An edge that answers what `shed` admits from `stores`, by what the conf says at its start.
+    pub fn new(first: Now, stores: Stores, shed: Arc<Shed>) -> Self {
+        Self { generations: Arc::new(Generations::new(first, stores)), shed }
     }
 
     /// By which the conf is swapped while requests go on.
     pub fn generations(&self) -> Arc<Generations> {
         self.generations.clone()
+    }
+
+    /// Admission, then the way of the request.
+    async fn receive(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+        let now = ctx.now.clone();
+        if let Err(shedding) = admit::enter(&now.settings, &self.shed, session, ctx) {
+            busy::refuse(&now.settings, session, ctx, shedding).await?;
+            return Ok(true);
+        }
+        faults::panic_here("edge.request");
+        self.respond(session, ctx).await
     }
 
     /// The way of one request, from its header to the last byte of its answer. `false`: Pingora proxies it as it is.
@@ -106,7 +123,7 @@ impl Edge {
     }
 
     async fn find(&self, now: &Now, session: &mut Session, ctx: &mut Ctx) -> Result<Outcome, Refusal> {
-        admit::check(&now.settings, session, ctx)?;
+        admit::check(&now.settings, session)?;
         if ctx.method == Method::Other {
             return through(now, session.req_header(), Reason::Method);
         }
@@ -256,7 +273,13 @@ impl ProxyHttp for Edge {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
-        self.respond(session, ctx).await
+        match caught::caught(self.receive(session, ctx)).await {
+            Ok(done) => done,
+            Err(panic) => {
+                let now = ctx.now.clone();
+                caught::answer(&now.settings, session, ctx, &panic).await
+            }
+        }
     }
 
     /// Reached by what `request_filter` let through alone.

@@ -7,7 +7,7 @@ use super::ctx::Ctx;
 use super::settings::Settings;
 use crate::observe::access::Record;
 use crate::observe::audit::{self, Refused};
-use crate::observe::metrics::{BYTES_OUT, HTTP_REQUESTS, REQUEST_LATENCY, Status};
+use crate::observe::metrics::{BYTES_OUT, HTTP_REQUESTS, REQUEST_LATENCY, Reason, Status};
 
 /// Record a request at its end, however it ended.
 pub fn request(settings: &Settings, session: &Session, error: Option<&Error>, ctx: &Ctx) {
@@ -16,7 +16,6 @@ pub fn request(settings: &Settings, session: &Session, error: Option<&Error>, ct
     HTTP_REQUESTS.inc((ctx.route, ctx.method, status_label(ctx.status)));
     REQUEST_LATENCY.observe(ctx.route, latency);
     BYTES_OUT.add(bytes_out);
-    let peer_addr = || session.client_addr().and_then(|addr| addr.as_inet().copied());
     if let Some(reason) = ctx.reason {
         audit::refused(|| Refused {
             corr_id: ctx.corr_id_bytes(),
@@ -24,10 +23,12 @@ pub fn request(settings: &Settings, session: &Session, error: Option<&Error>, ct
             status: ctx.status,
             route: ctx.route,
             method: ctx.method,
-            peer_addr: peer_addr(),
+            peer_addr: ctx.client,
         });
     }
-    settings.access.log(error.is_some() || ctx.reason.is_some(), || Record {
+    // A flood is refused without becoming a flood of lines; it is counted.
+    let shed = matches!(ctx.reason, Some(Reason::RateLimit | Reason::Inflight));
+    settings.access.log(error.is_some() || ctx.reason.is_some() && !shed, || Record {
         corr_id: ctx.corr_id_bytes(),
         route: ctx.route,
         method: ctx.method,
@@ -35,7 +36,7 @@ pub fn request(settings: &Settings, session: &Session, error: Option<&Error>, ct
         reason: ctx.reason,
         latency,
         bytes_out,
-        peer_addr: peer_addr(),
+        peer_addr: ctx.client,
         hash: ctx.hash,
         origin: ctx.origin.as_ref().map(|rules| rules.prefix.clone()),
     });

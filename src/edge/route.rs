@@ -53,14 +53,23 @@ fn after_authority(path: &[u8]) -> &[u8] {
     }
 }
 
+/// The probe that a path is.
+pub fn probe(path: &[u8]) -> Option<Probe> {
+    match path {
+        b"/healthz" => Some(Probe::Health),
+        b"/readyz" => Some(Probe::Ready),
+        _ => None,
+    }
+}
+
 /// Where a request goes; a path outside every route is refused.
 pub fn target(request: &RequestHeader) -> Result<Target<'_>, Refusal> {
     let path = raw_path(request);
-    match path {
-        b"/healthz" => return Ok(Target::Probe(Probe::Health)),
-        b"/readyz" => return Ok(Target::Probe(Probe::Ready)),
-        b"/" | b"*" => return Err(Refusal::new(Reason::NotFound)),
-        _ => {}
+    if let Some(probe) = probe(path) {
+        return Ok(Target::Probe(probe));
+    }
+    if matches!(path, b"/" | b"*") {
+        return Err(Refusal::new(Reason::NotFound));
     }
     let key = asset_key::canonical(path.strip_prefix(b"/").ok_or(Refusal::new(Reason::BadPath))?)?;
     if key.starts_with(ASSETS) || key.starts_with(BLOBS) {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use http::HeaderValue;
 
+use super::busy::Busy;
 use crate::conf::{AccessLog, BindConf, CorsConf, Edge, IngressConf};
 use crate::observe::access::Policy;
 use crate::store::decode::Caps;
@@ -41,6 +42,8 @@ pub struct Settings {
     pub via: HeaderValue,
     /// Bound on the body of a request that goes through, in bytes.
     pub pass_body_bytes: u64,
+    /// Refusals of what is too much.
+    pub busy: Busy,
 }
 
 impl Settings {
@@ -74,6 +77,7 @@ impl Settings {
             name: conf.fill.name.clone(),
             via: HeaderValue::try_from(format!("1.1 {}", conf.fill.name))?,
             pass_body_bytes: conf.fill.max_object_bytes,
+            busy: Busy::default(),
         })
     }
 

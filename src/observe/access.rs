@@ -13,7 +13,7 @@ use super::metrics::{Method, Reason, Route};
 /// Which requests are logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
-    /// Every refusal and failure, and one in `n` of the rest.
+    /// Every refusal and failure, and one in `n` of the rest; what is refused for want of room is a part of the rest.
     Sampled(u32),
     /// Every request.
     All,
@@ -38,7 +38,7 @@ pub struct Record {
     pub latency: Duration,
     /// Body bytes sent.
     pub bytes_out: u64,
-    /// The address that connected.
+    /// The client: who connected, or whom a trusted proxy names; then without a port, which is 0.
     pub peer_addr: Option<SocketAddr>,
     /// BLAKE3 of the object answered.
     pub hash: Option<blake3::Hash>,
@@ -88,7 +88,8 @@ impl Record {
         line.field("latency_ms", &(micros as f64 / 1000.0).into());
         line.field("bytes_out", &self.bytes_out.into());
         if let Some(peer) = self.peer_addr {
-            line.field("peer_addr", &peer.to_string().into());
+            let text = if peer.port() == 0 { peer.ip().to_string() } else { peer.to_string() };
+            line.field("peer_addr", &text.into());
         }
         if let Some(hash) = &self.hash {
             line.field("hash", &hash.to_hex().as_str().into());

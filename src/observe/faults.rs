@@ -9,8 +9,9 @@
 //!
 //! `point=action`, then `@2` for the second passing alone, `@..3` for the first three, nothing for all. Actions: `eio` and `enospc`
 //! (errors of [`hit`]), `stall:<duration>` ([`stall`]), `panic` ([`panic_here`]). Each rule counts its own passings.
-//! The points are `cas.write`, `cas.commit`, `cas.read`, `fill.worker`, `events.tell` (the log hears of an event), `audit.write`,
-//! `cas.probe` (whether the CAS takes writes) and `boot.listen` (the listeners accept, and nobody was told).
+//! The points are `cas.write`, `cas.commit`, `cas.read`, `fill.worker`, `edge.request` (a request that was admitted), `edge.body` (each piece of a body),
+//! `events.tell` (the log hears of an event), `audit.write`, `cas.probe` (whether the CAS takes writes) and `boot.listen` (the listeners accept, and
+//! nobody was told).
 
 #[cfg(feature = "faults")]
 pub use armed::{arm, hit, panic_here, stall};
@@ -50,12 +51,14 @@ mod armed {
     const VARIABLE: &str = "SVC_EDGE_FAULTS";
 
     /// Points that there are: a rule for another one would never do anything.
-    const POINTS: [&str; 8] = [
+    const POINTS: [&str; 10] = [
         "cas.write",
         "cas.commit",
         "cas.read",
         "cas.probe",
         "fill.worker",
+        "edge.request",
+        "edge.body",
         "events.tell",
         "audit.write",
         "boot.listen",

@@ -7,4 +7,5 @@ pub mod event;
 pub mod faults;
 pub mod log;
 pub mod metrics;
+pub mod panics;
 pub mod readiness;

@@ -97,6 +97,7 @@ class Edge:
   mode: live
   cas: {{dir: {directory}/cas, max_bytes: 40GiB}}
   fill: {{max_object_bytes: 2GiB}}
+  ingress: {{rps_limit: null}}
   origins: [{{prefix: "", url: "http://127.0.0.1:{origin_port}/s/", allow_private: true}}]
 """
         )

@@ -67,8 +67,6 @@ fn errors_end_at_a_hundred() {
 #[test]
 fn keys_of_later_versions_are_refused_as_such_and_not_as_unknown() {
     for (text, place, path) in [
-        ("edge:\n  ingress: {rps_limit: 500}\n", "2:13", "edge.ingress.rps_limit"),
-        ("edge:\n  ingress: {max_inflight: 512}\n", "2:13", "edge.ingress.max_inflight"),
         ("max_retries: 3\n", "1:1", "max_retries"),
         ("daemon: false\n", "1:1", "daemon"),
         ("pid_file: x.pid\n", "1:1", "pid_file"),

@@ -22,12 +22,15 @@ fn a_flag_wins_over_the_environment_that_over_the_file_and_that_over_the_default
         packs: vec!["./a=b.pmtiles".into(), "m=./c d.pmtiles".into()],
         cas_dir: Some("flag".into()),
         log_level: Some("trace".into()),
+        rps: Some("null".into()),
+        inflight: Some("7".into()),
         ..Flags::default()
     };
     let one = load(text, &variables, &Flags { packs: vec!["m=x".into()], ..flags.clone() }).unwrap().edge;
     assert_eq!(one.packs, [pack("x", "m")]);
     assert_eq!((one.cas.dir, one.log.level), (PathBuf::from("flag"), log::LevelFilter::Trace));
     assert_eq!((one.bind, one.metrics), (vec![bind("127.0.0.1:21")], Some("127.0.0.1:2".parse().unwrap())));
+    assert_eq!((one.ingress.shed.rps_limit, one.ingress.shed.max_inflight), (None, Some(7)));
     assert_eq!((one.log.sample, one.log.access), (5, AccessLog::Sampled));
     // The stem `a=b` is no name, and the text before `=` is none either.
     one_error(load(text, &variables, &flags), "--pack: ", &["`a=b`, from the file's name, is no name of a pack"]);

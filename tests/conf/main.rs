@@ -11,7 +11,8 @@ use svc_edge::conf::table::{KEYS, Key};
 use svc_edge::conf::{
     AccessLog, AdminConf, BindConf, CasBacking, CasConf, CertConf, CircuitConf, Conf, ConfErrors, CorsConf, DecodeConf,
     Durability, Edge, FillConf, Flags, HttpConf, IngressConf, Kind, LogConf, LogFormat, MissingTile, Mode,
-    OriginCaching, OriginConf, PackConf, QueryPolicy, RetryConf, RetryOn, ServerSection, Verify, docs, resolve_cas,
+    OriginCaching, OriginConf, PackConf, QueryPolicy, RetryConf, RetryOn, ServerSection, ShedConf, Verify, docs,
+    resolve_cas,
 };
 use svc_edge::rules::allow::OriginUrl;
 
@@ -135,6 +136,7 @@ fn defaults() -> Conf {
             header_bytes: 32 << 10,
             uri_bytes: 8 << 10,
             body_bytes: 64 << 10,
+            shed: ShedConf { rps_limit: Some(500), rps_per_client: None, max_inflight: Some(512) },
             trusted_proxies: vec![],
         },
         http: HttpConf {

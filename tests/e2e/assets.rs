@@ -203,8 +203,8 @@ fn an_import_into_a_store_in_memory_says_why_not() {
 #[test]
 fn a_purged_blob_is_gone_within_three_seconds_or_still_whole() {
     let (small, large, kept) = (noise(3000, 1), noise(2_000_000, 2), noise(700_000, 3));
-    let server =
-        setup().asset("small", &small).asset("large", &large).asset("kept", &kept).asset("also/kept", &kept).start();
+    let setup = setup().asset("small", &small).asset("large", &large).asset("kept", &kept).asset("also/kept", &kept);
+    let server = setup.unlimited().start();
     let by_hash = |bytes: &[u8]| format!("/edge/cas/b3/{}", blake3::hash(bytes).to_hex());
     let all = [(&small, "small"), (&large, "large"), (&kept, "kept")];
     for (bytes, path) in all {

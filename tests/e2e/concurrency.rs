@@ -122,7 +122,7 @@ fn world(memory: &str) -> (Server, Vec<Known>) {
         setup = setup.asset(&format!("{number}.{extension}"), &bytes);
         known.push(Known::new(format!("/edge/assets/site/{number}.{extension}"), media_type, bytes));
     }
-    let server = setup.start();
+    let server = setup.unlimited().start();
     learn(&server, &dir, &mut known);
     (server, known)
 }
@@ -273,7 +273,7 @@ fn while_a_pack_is_replaced_every_answer_is_entirely_of_one_version() {
         pmtiles(path, pmtiles::TileType::Mvt, pmtiles::Compression::Gzip, &[tile]);
     };
     write(&path, 0);
-    let server = setup.pack("v", &path, "").start();
+    let server = setup.pack("v", &path, "").unlimited().start();
     let (done, seen) = (AtomicBool::new(false), [const { AtomicUsize::new(0) }; VERSIONS]);
     let ask = |client: &mut Client, accept: &str| {
         let answer = client.request("GET", "/edge/assets/v/0/0/0.mvt", &[("Accept-Encoding", accept)]);

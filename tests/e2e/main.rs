@@ -18,6 +18,7 @@ mod lifecycle;
 mod live;
 mod log;
 mod offline;
+mod overload;
 mod packs;
 mod preconditions;
 mod ranges;

@@ -24,7 +24,7 @@ fn server() -> Server {
     let p = pmtiles(&dir.join("p.pmtiles"), pmtiles::TileType::Png, none, &[(0, 0, 0, &png(1))]);
     let v = pmtiles(&dir.join("v.pmtiles"), pmtiles::TileType::Mvt, coded, &[(0, 0, 0, &tile)]);
     let m = mbtiles(&dir.join("m.mbtiles"), "pbf", &[(0, 0, 0, &gzip(&tile))]);
-    setup.pack("p", &p, "").pack("v", &v, "").pack("m", &m, "").start()
+    setup.pack("p", &p, "").pack("v", &v, "").pack("m", &m, "").unlimited().start()
 }
 
 /// Ask with what a resource's clients accept, and more.

@@ -118,6 +118,11 @@ impl Setup {
         self
     }
 
+    /// Without the limit on requests a second, for a test that asks faster than it allows and is about something else.
+    pub fn unlimited(self) -> Self {
+        self.environment("SVC_EDGE_EDGE__INGRESS__RPS_LIMIT", "null")
+    }
+
     /// The conf as it will be written. The server chooses its ports: another suite on this machine can't take them in between.
     fn yaml(&self) -> String {
         let cas = self.dir.path().join("cas");

@@ -13,7 +13,9 @@ mod support;
 mod disk;
 mod listeners;
 mod panics;
+mod places;
 mod readiness;
+mod requests;
 mod stalls;
 
 use server::{Server, Setup};

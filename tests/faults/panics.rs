@@ -38,7 +38,7 @@ fn while_a_worker_is_down_readiness_names_it_and_hits_go_on() {
     let origin = Origin::start();
     origin.fallback(|request| text(&request.target));
     let setup = faulty(&origin, &format!("{FILL}, workers: 2"), &format!("fill.worker=panic@..{PANICS}"));
-    let server = start(setup.asset("a.txt", b"imported"));
+    let server = start(setup.asset("a.txt", b"imported").unlimited());
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         // Two workers that panic four times each are down for 100, 200, 400 and 800 ms.

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::*;
 use crate::conf::Flags;
 use crate::edge::{Edge, Stores};
+use crate::shed::Shed;
 use crate::store::pack::mounts::Mounts;
 
 /// A part that writes down what it is asked, and refuses or panics by the name that the conf gives the edge.
@@ -51,7 +52,8 @@ fn reloading(file: &Path, part: Witness) -> Reloading {
     let settings = Arc::new(Settings::new(&running.edge, bound).unwrap());
     let mounts = Arc::new(Mounts::open(&[], None).unwrap());
     let first = Now::new(settings, mounts, Arc::new(live::table(&running)), None, None);
-    let generations = Edge::new(first, Stores::new(cas.clone(), 0)).generations();
+    let generations =
+        Edge::new(first, Stores::new(cas.clone(), 0), Arc::new(Shed::new(&running.edge.ingress.shed))).generations();
     let purger = Arc::new(Purger::new(None, cas.clone(), all));
     let parts: Vec<Box<dyn Part>> = vec![Box::new(part)];
     let hurry = Arc::default();

@@ -215,7 +215,12 @@ pub static TABLE: &[Metric] = &[
         Source::Histogram(&REQUEST_LATENCY),
         "Time from the end of the request's header to the end of the answer."
     ),
-    row!("edge_inflight", [], Source::Gauge(&INFLIGHT), "Requests being answered now."),
+    row!(
+        "edge_inflight",
+        [],
+        Source::Gauge(&INFLIGHT),
+        "Requests being answered now: those that hold one of `max_inflight` places, and for their moment probes and refusals."
+    ),
     row!(
         "rejected_total",
         ["reason"],
@@ -342,7 +347,7 @@ pub static TABLE: &[Metric] = &[
         "request_panics_total",
         [],
         Source::Counter(&REQUEST_PANICS),
-        "Requests whose handling panicked: each was answered with 500 and its connection closed."
+        "Requests whose handling panicked: answered with 500 where nothing had been sent yet, their connections closed."
     ),
     row!(
         "conf_reloads_total",

@@ -1,0 +1,122 @@
+//! Refusals of what is too much, made to be cheap: everything that is the same each time is prepared once, and an answer is a copy of it with the
+//! request's id and a time to come back.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use http::{HeaderValue, header};
+use pingora::Result;
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+
+use super::ctx::{Ctx, next_random};
+use super::fail::{self, Refusal};
+use super::route::{ASSETS, BLOBS, raw_path};
+use super::settings::Settings;
+use super::{cors, hsts, ready};
+use crate::observe::metrics::{BUSY_REJECTIONS, Endpoint, Method, REJECTED, Reason};
+use crate::shed::Shedding;
+
+/// Prepared refusals, as the settings want them; made when the first one is needed.
+#[derive(Default)]
+pub struct Busy {
+    rate: OnceLock<Option<Prepared>>,
+    inflight: OnceLock<Option<Prepared>>,
+}
+
+/// What is prepared follows from the settings beside it: a copy prepares its own, and is none the less the same.
+impl Clone for Busy {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl fmt::Debug for Busy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Busy")
+    }
+}
+
+impl PartialEq for Busy {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+/// The answer but for the request's id and the time to come back.
+struct Prepared {
+    header: ResponseHeader,
+    /// The problem document up to the request's id, and from there on.
+    before: Bytes,
+    after: Bytes,
+}
+
+/// Answer a request that is not admitted.
+///
+/// The connection stays open, as a new one would cost more than the answer; but not behind a body, which would have to be read away.
+pub async fn refuse(settings: &Settings, session: &mut Session, ctx: &mut Ctx, shedding: Shedding) -> Result<()> {
+    let (reason, prepared) = match shedding {
+        Shedding::Rate | Shedding::ClientRate => (Reason::RateLimit, &settings.busy.rate),
+        Shedding::Inflight => (Reason::Inflight, &settings.busy.inflight),
+    };
+    BUSY_REJECTIONS.inc(endpoint(raw_path(session.req_header())));
+    let has_body = !session.as_downstream_mut().is_body_done();
+    let Some(prepared) = prepared.get_or_init(|| Prepared::new(settings, reason).ok()) else {
+        let refusal = if has_body { Refusal::close(reason) } else { Refusal::new(reason) };
+        return fail::refuse(settings, session, ctx, refusal).await;
+    };
+    ctx.reason = Some(reason);
+    REJECTED.inc(reason);
+    if has_body {
+        session.set_keepalive(None);
+    }
+    let body = prepared.body(ctx.corr_id.as_bytes());
+    let mut header = Box::new(prepared.header.clone());
+    header.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
+    header.insert_header(header::RETRY_AFTER, retry_after(shedding))?;
+    header.insert_header("x-corr-id", ctx.corr_id.clone())?;
+    hsts::insert(settings, ctx.secure, &mut header)?;
+    cors::insert_listed(settings, session.req_header().headers.get(header::ORIGIN), &mut header)?;
+    ctx.status = header.status.as_u16();
+    session.write_response_header(header, false).await?;
+    let body = if ctx.method == Method::Head { Bytes::new() } else { body };
+    session.write_response_body(Some(body), true).await
+}
+
+impl Prepared {
+    fn new(settings: &Settings, reason: Reason) -> Result<Self> {
+        let mut header = fail::header(reason, fail::status(reason), None)?;
+        ready::constant(settings, &mut header)?;
+        let whole = Bytes::from(fail::document(reason, fail::status(reason), ""));
+        // The id is the last member, so the document ends with its closing quote and brace.
+        let id_at = whole.len().saturating_sub(2);
+        Ok(Self { header, before: whole.slice(..id_at), after: whole.slice(id_at..) })
+    }
+
+    /// The problem document for the request `id`, whose alphabet needs no escape.
+    fn body(&self, id: &[u8]) -> Bytes {
+        let mut body = BytesMut::with_capacity(self.before.len() + id.len() + self.after.len());
+        [&self.before, id, &self.after].into_iter().for_each(|part| body.put_slice(part));
+        body.freeze()
+    }
+}
+
+/// Seconds after which there is likely room, and up to two more, so that those who were refused together don't come back together.
+fn retry_after(shedding: Shedding) -> HeaderValue {
+    HeaderValue::from_static(match shedding.seconds() + next_random() % 3 {
+        0 | 1 => "1",
+        2 => "2",
+        3 => "3",
+        _ => "4",
+    })
+}
+
+/// What was asked for, as far as the path says so before it is looked at.
+fn endpoint(path: &[u8]) -> Endpoint {
+    match path.strip_prefix(b"/") {
+        Some(path) if path.starts_with(ASSETS.as_bytes()) => Endpoint::Assets,
+        Some(path) if path.starts_with(BLOBS.as_bytes()) => Endpoint::Blobs,
+        _ => Endpoint::Other,
+    }
+}
