@@ -16,6 +16,7 @@ pub mod media_type;
 pub mod multipart;
 pub mod precondition;
 pub mod problem;
+pub mod proxy_protocol;
 pub mod range;
 pub mod repr_digest;
 pub mod structured;
