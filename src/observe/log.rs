@@ -22,6 +22,9 @@ const CAPACITY: usize = 8192;
 /// How many of them may be of requests: however many there are, there is room for what an operator must see.
 const ACCESS: usize = CAPACITY / 4 * 3;
 
+/// How Rust's library ends the text of ECONNABORTED.
+const ABORTED: &str = "(os error 103)";
+
 /// How a line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -187,13 +190,19 @@ impl log::Log for Logger {
 /// Pingora logs a client that hangs up, or sends garbage, as ERROR, and quotes its bytes, query string and all. That is no fault of
 /// the server and must not be repeated: such a line keeps its fixed part and becomes DEBUG. Its progress notes become DEBUG too.
 fn translate(target: &str, level: Level, message: String) -> (Level, String) {
-    const CLIENT_FAULTS: [&str; 6] = [
+    // Where one ends in a space, what follows it is the client's.
+    const CLIENT_FAULTS: [&str; 11] = [
         "Fail to",
         "Failed in downstream",
         "failed to send error response",
         "Downstream handshake",
-        "H2 handshake error",
         "HTTP server fails to",
+        "Error finish sending body to downstream",
+        "H2 handshake error ",
+        "TLS shutdown failed, ",
+        "tearing down downstream h2 connection ",
+        "negative content-length header value ",
+        "invalid content-length header ",
     ];
     if target.starts_with("rustls") {
         // Alerts, and extensions that are none: what clients send. What comes of a handshake is counted where it is made.
@@ -202,9 +211,13 @@ fn translate(target: &str, level: Level, message: String) -> (Level, String) {
     if !target.starts_with("pingora") {
         return (level, message);
     }
-    if CLIENT_FAULTS.iter().any(|fault| message.starts_with(fault)) {
-        let fixed = message.split(':').next().unwrap_or_default().to_owned();
-        return (Level::Debug, fixed);
+    if let Some(fault) = CLIENT_FAULTS.iter().find(|fault| message.starts_with(**fault)) {
+        let known = if fault.ends_with(' ') { fault.trim_end() } else { &message };
+        return (Level::Debug, known.split(':').next().unwrap_or_default().to_owned());
+    }
+    if message.starts_with("Accept() failed") && message.contains(ABORTED) {
+        // It was gone before it was accepted (accept(2), ECONNABORTED).
+        return (Level::Debug, "Accept() failed".into());
     }
     // Of two requests that wanted the same idle connection, this one makes another: nothing is wrong.
     let harmless = message == "failed to acquire reusable stream";
@@ -354,7 +367,20 @@ mod tests {
     fn what_pingora_says_of_clients_is_cut_to_its_fixed_part() {
         let said = "Fail to proxy: InvalidHTTPHeader context: buf: GET /?secret=1".to_owned();
         assert_eq!(translate("pingora_proxy", Level::Error, said), (Level::Debug, "Fail to proxy".into()));
-        let said = "Accept() failed".to_owned();
-        assert_eq!(translate("pingora_core::services", Level::Error, said.clone()), (Level::Error, said));
+        for said in ["Accept() failed", "Accept() failed  AcceptError cause: Too many open files (os error 24)"] {
+            let said = said.to_owned();
+            assert_eq!(translate("pingora_core::services", Level::Error, said.clone()), (Level::Error, said));
+        }
+        for (said, kept) in [
+            ("H2 handshake error  HandshakeError context: x cause: frame with invalid size", "H2 handshake error"),
+            ("invalid content-length header value 1;secret", "invalid content-length header"),
+            (
+                "tearing down downstream h2 connection after 32 malformed requests",
+                "tearing down downstream h2 connection",
+            ),
+            ("Accept() failed  AcceptError cause: connection abort (os error 103)", "Accept() failed"),
+        ] {
+            assert_eq!(translate("pingora_core", Level::Error, said.into()), (Level::Debug, kept.into()));
+        }
     }
 }
