@@ -22,7 +22,7 @@ use pingora::services::listening::Service;
 
 use self::housekeeping::{Housekeeping, Hurry};
 use self::live::Lives;
-use self::reload::{Limits, Part, Reloader, Reloading, Renewals};
+use self::reload::{Connections, Limits, Part, Reloader, Reloading, Renewals};
 use self::shutdown::Signals;
 use crate::admin::{Admin, Purger};
 use crate::conf::version::{COMMIT, VERSION};
@@ -65,9 +65,6 @@ fn flush() {
 }
 
 fn start(mut conf: Conf, sources: Sources) -> Result<(), String> {
-    if conf.edge.bind.iter().any(|bind| bind.h2c || bind.proxy_protocol) {
-        return Err("edge.bind: `h2c` and `proxy_protocol` are read and checked, and not served yet".into());
-    }
     // Before ports are claimed: what is read again is compared with what was written.
     let running = conf.clone();
     start_log(&conf)?;
@@ -76,7 +73,7 @@ fn start(mut conf: Conf, sources: Sources) -> Result<(), String> {
     if let Some(path) = &conf.edge.log.audit {
         audit::open(path)?;
     }
-    raise_descriptor_limit();
+    let descriptors = raise_descriptor_limit();
     shutdown::keep_alive_on_hangup().map_err(|error| format!("signal handlers: {error}"))?;
     claim_ports(&mut conf)?;
     let (mounts, cas) = open_stores(&conf)?;
@@ -87,6 +84,7 @@ fn start(mut conf: Conf, sources: Sources) -> Result<(), String> {
 
     let bound = conf.edge.bind.first().ok_or("edge.bind is empty")?.addr;
     let settings = Settings::new(&conf.edge, bound).map_err(|error| format!("edge.http: {error}"))?;
+    let bounds = bounds(&conf, &settings, descriptors)?;
     let lock = conf.edge.pins.as_ref().map(live::lock);
     let table = Arc::new(live::table(&conf));
     let stores = Stores::new(cas.clone(), conf.edge.cas.memory_bytes);
@@ -99,8 +97,8 @@ fn start(mut conf: Conf, sources: Sources) -> Result<(), String> {
     let certificates =
         Certificates::load(&conf.edge.bind, SystemTime::now()).map_err(|fault| format!("edge.bind: {fault}"))?;
     let certificates = Arc::new(certificates);
-    let front = front(&conf, &certificates, http_proxy(&server.configuration, edge));
-    let mut edge = Service::new("edge".into(), front);
+    let front = front(&conf, &certificates, http_proxy(&server.configuration, edge), bounds);
+    let mut edge = Service::new("edge".into(), front.clone());
     for bind in &conf.edge.bind {
         let buffers = L4BufferSettings::new(READ_BUFFER, WRITE_BUFFER);
         edge.add_listener(ListenerConfig::tcp(bind.addr.to_string()).l4_buffer(buffers));
@@ -135,10 +133,13 @@ fn start(mut conf: Conf, sources: Sources) -> Result<(), String> {
         stopping: Arc::default(),
     };
     server.add_service(GenBackgroundService::new("housekeeping".into(), Arc::new(housekeeping)));
-    let parts: Vec<Box<dyn Part>> = vec![Box::new(Limits(shed)), Box::new(Renewals(certificates))];
+    let connections = Connections { front: front.clone(), bound, descriptors, next: None };
+    let parts: Vec<Box<dyn Part>> =
+        vec![Box::new(Limits(shed)), Box::new(connections), Box::new(Renewals(certificates))];
     let reloader = Reloader::new(Reloading { sources, running, bound, generations, lives, cas, purger, hurry, parts });
     let signals = Signals {
         grace,
+        front,
         fills,
         hangup: Arc::new(move || {
             // The tool that rotates logs asks for it too.
@@ -151,7 +152,7 @@ fn start(mut conf: Conf, sources: Sources) -> Result<(), String> {
 }
 
 /// What the connections of the public listeners go through. The addresses are those that are bound.
-fn front(conf: &Conf, certificates: &Certificates, proxy: HttpProxy<Edge>) -> Front {
+fn front(conf: &Conf, certificates: &Certificates, proxy: HttpProxy<Edge>, bounds: Bounds) -> Front {
     let listener = |bind: &BindConf| Listener {
         address: bind.addr,
         tls: certificates.handshake(bind.addr),
@@ -159,7 +160,19 @@ fn front(conf: &Conf, certificates: &Certificates, proxy: HttpProxy<Edge>) -> Fr
         h2c: bind.h2c,
     };
     let listeners = conf.edge.bind.iter().map(listener).collect();
-    Front::new(proxy, listeners, Bounds { header_timeout: conf.edge.ingress.timeout })
+    Front::new(proxy, listeners, bounds)
+}
+
+/// Bounds on connections: as many as the conf says, if there are descriptors for them.
+fn bounds(conf: &Conf, settings: &Settings, descriptors: Option<u64>) -> Result<Bounds, String> {
+    let asked = conf.edge.ingress.max_connections;
+    let trusted = conf.edge.ingress.trusted_proxies.clone();
+    let bounds = Bounds::new(settings, trusted, descriptors).map_err(|error| format!("edge.http: {error}"))?;
+    let (max, descriptors) = (bounds.max_connections(), descriptors.unwrap_or_default());
+    if max < asked {
+        log::warn!(event = "max_connections", asked, descriptors, max; "fewer than asked for: the limit on descriptors is too low");
+    }
+    Ok(bounds)
 }
 
 fn start_log(conf: &Conf) -> Result<(), String> {
@@ -171,12 +184,15 @@ fn start_log(conf: &Conf) -> Result<(), String> {
 }
 
 /// Allow as many descriptors as the system lets us: each connection takes one.
-fn raise_descriptor_limit() {
+/// Tells how many; `None` is no limit.
+fn raise_descriptor_limit() -> Option<u64> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
         log::warn!(event = "descriptor_limit", cause = error.to_string().as_str(); "the soft limit stays");
+        return limit.current;
     }
+    limit.maximum
 }
 
 /// Bind every address once and let it go again: Pingora would try a taken one for half a minute, and then panic in a task.

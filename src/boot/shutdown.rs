@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::edge::Front;
 use crate::fill::AllFills;
 use crate::observe::bus::{self, Event};
 use crate::observe::metrics::INFLIGHT;
@@ -16,6 +17,8 @@ use crate::observe::readiness::{Condition, READINESS};
 pub struct Signals {
     /// How long requests in flight may take after a stop was asked for.
     pub grace: Duration,
+    /// The connections of clients, which are told to go.
+    pub front: Front,
     /// Fills, which may go on as long.
     pub fills: Arc<AllFills>,
     /// What SIGHUP asks for.
@@ -54,6 +57,7 @@ impl ShutdownSignalWatch for Signals {
         }
         bus::publish(Event::Stopping);
         READINESS.set(Condition::NotDraining, false);
+        self.front.drain();
         log::info!(event = "draining", inflight = self.inflight(); "");
         if self.drain(&mut terminate, &mut interrupt).await {
             ShutdownSignal::GracefulTerminate
@@ -69,10 +73,10 @@ impl Signals {
         INFLIGHT.get().max(0) as u64 + self.fills.under_way() as u64
     }
 
-    /// Wait until nothing is in flight, at most the grace period. A second signal ends the wait: then `false`.
+    /// Wait until nothing is in flight and every client has gone, at most the grace period. A second signal ends the wait: then `false`.
     async fn drain(&self, terminate: &mut Signal, interrupt: &mut Signal) -> bool {
         let until = Instant::now() + self.grace;
-        while self.inflight() > 0 {
+        while self.inflight() > 0 || self.front.connections() > 0 {
             if Instant::now() >= until {
                 log::warn!(event = "drain_timeout", inflight = self.inflight(); "");
                 return true;

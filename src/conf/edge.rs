@@ -130,6 +130,13 @@ pub(super) fn parse(r: &mut Reader) -> Option<Edge> {
     let pins = pins::parse(r);
     let fill = fill::parse(r);
     let ingress = ingress::parse(r);
+    let proxied = bind.iter().flatten().any(|bind| bind.proxy_protocol);
+    if proxied && ingress.as_ref().is_some_and(|ingress| ingress.trusted_proxies.is_empty()) {
+        r.contradiction(
+            "edge.bind",
+            "has `proxy_protocol` on a listener, and `edge.ingress.trusted_proxies` has nobody to believe; allowed: both, or none",
+        );
+    }
     let http = http::parse(r);
     let admin = admin::parse(r);
     if metrics == Some(None) && admin.as_ref().is_some_and(|admin| admin.token.is_some()) {

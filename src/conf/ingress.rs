@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use super::kind::Kind;
 use super::read::Reader;
 use super::value::{network, number, size, time};
-use super::yaml::Node;
 use crate::rules::client::Network;
 
 /// Bounds on requests and on those who make them.
@@ -13,12 +11,20 @@ use crate::rules::client::Network;
 pub struct IngressConf {
     /// From the request's header to the first byte of the answer.
     pub timeout: Duration,
-    /// How long a client may take for one chunk of an answer.
+    /// How long a request's header may take, and all handshakes of a connection.
+    pub header_timeout: Duration,
+    /// How long a client may take nothing of an answer.
     pub write_timeout: Duration,
-    /// Bytes a second below which a reader is cut: a chunk may take its length divided by this, and at most `write_timeout`.
+    /// Bytes a second that a client takes at least while an answer waits for it.
     pub min_send_rate: Option<u64>,
-    /// How long a connection may wait for its next request; `None` closes it after the answer.
+    /// How long a connection may wait for a request; `None` closes it after the first answer.
     pub keepalive: Option<Duration>,
+    /// Requests of a connection.
+    pub keepalive_requests: Option<u32>,
+    /// Connections at a time.
+    pub max_connections: usize,
+    /// Connections of one client at a time.
+    pub max_connections_per_client: Option<u32>,
     /// Bound on a request's header block, in bytes; 431 above (RFC 6585 §5).
     pub header_bytes: usize,
     /// Bound on a request's target, in bytes; 414 above (RFC 9110 §15.5.15). At most `header_bytes`.
@@ -45,9 +51,13 @@ pub struct ShedConf {
 /// Read the section.
 pub(super) fn parse(r: &mut Reader) -> Option<IngressConf> {
     let timeout = r.get("edge.ingress.timeout", time);
+    let header_timeout = r.get("edge.ingress.header_timeout", time);
     let write_timeout = r.get("edge.ingress.write_timeout", time);
     let min_send_rate = r.optional("edge.ingress.min_send_rate", size);
     let keepalive = r.optional("edge.ingress.keepalive", time);
+    let keepalive_requests = r.optional("edge.ingress.keepalive_requests", number);
+    let max_connections = r.count("edge.ingress.max_connections");
+    let max_connections_per_client = r.optional("edge.ingress.max_connections_per_client", number);
     let header_bytes = r.length("edge.ingress.header_bytes");
     let uri_bytes = r.length("edge.ingress.uri_bytes");
     let body_bytes = r.get("edge.ingress.body_bytes", size);
@@ -63,9 +73,13 @@ pub(super) fn parse(r: &mut Reader) -> Option<IngressConf> {
     }
     Some(IngressConf {
         timeout: timeout?,
+        header_timeout: header_timeout?,
         write_timeout: write_timeout?,
         min_send_rate: min_send_rate?,
         keepalive: keepalive?,
+        keepalive_requests: keepalive_requests?.map(bounded),
+        max_connections: max_connections?,
+        max_connections_per_client: max_connections_per_client?.map(bounded),
         header_bytes: header_bytes?,
         uri_bytes: uri_bytes?,
         body_bytes: body_bytes?,
@@ -77,8 +91,11 @@ pub(super) fn parse(r: &mut Reader) -> Option<IngressConf> {
 fn shed(r: &mut Reader) -> Option<ShedConf> {
     let rps_limit = r.optional("edge.ingress.rps_limit", number);
     let rps_per_client = r.optional("edge.ingress.rps_per_client", number);
-    // The table bounds it far below any `u32`.
-    let places = |kind: &Kind, node: &Node| number(kind, node).map(|number| u32::try_from(number).unwrap_or(u32::MAX));
-    let max_inflight = r.optional("edge.ingress.max_inflight", places);
+    let max_inflight = r.optional("edge.ingress.max_inflight", number).map(|max| max.map(bounded));
     Some(ShedConf { rps_limit: rps_limit?, rps_per_client: rps_per_client?, max_inflight: max_inflight? })
+}
+
+/// The table bounds it below.
+fn bounded(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }

@@ -85,9 +85,13 @@ rows! {
     "edge.ingress.rps_per_client", Now, edge.ingress.shed.rps_per_client;
     "edge.ingress.max_inflight", Now, edge.ingress.shed.max_inflight;
     "edge.ingress.timeout", Now, edge.ingress.timeout;
+    "edge.ingress.header_timeout", Now, edge.ingress.header_timeout;
     "edge.ingress.write_timeout", Now, edge.ingress.write_timeout;
     "edge.ingress.min_send_rate", Now, edge.ingress.min_send_rate;
     "edge.ingress.keepalive", Now, edge.ingress.keepalive;
+    "edge.ingress.keepalive_requests", Now, edge.ingress.keepalive_requests;
+    "edge.ingress.max_connections", Now, edge.ingress.max_connections;
+    "edge.ingress.max_connections_per_client", Now, edge.ingress.max_connections_per_client;
     "edge.ingress.header_bytes", Now, edge.ingress.header_bytes;
     "edge.ingress.uri_bytes", Now, edge.ingress.uri_bytes;
     "edge.ingress.body_bytes", Now, edge.ingress.body_bytes;

@@ -208,12 +208,20 @@ keys! {
         "Requests that are answered at a time, those that wait for a fill among them; 503 above.";
     "edge.ingress.timeout", Time(ms(1), HOUR), "5s",
         "From the request's header to the first byte of the answer; a pinned path, and a Range of what is being filled, wait as long as `edge.fill` lets the fill go on.";
+    "edge.ingress.header_timeout", Time(ms(1), HOUR), "5s",
+        "How long a request's header may take from its first byte, on each request of a connection; and the handshakes of a connection, in all.";
     "edge.ingress.write_timeout", Time(ms(1), HOUR), "10s",
-        "How long a client may take for one chunk of an answer; less where `min_send_rate` says less.";
+        "How long a client may take nothing of an answer before it is cut; on HTTP/2, nor 16 KiB of a stream's.";
     "edge.ingress.min_send_rate", OrNull(&Size(1, 1 << 30)), "1KiB",
-        "Bytes a second below which a client is cut: a chunk may take `edge.http.chunk_bytes` divided by this, and never more than `write_timeout`; `null` is `write_timeout` alone.";
+        "Bytes a second that a client takes at least while an answer waits for it, over each `write_timeout`; `null` is `write_timeout` alone.";
     "edge.ingress.keepalive", OrNull(&Time(ms(1), HOUR)), "60s",
-        "How long a connection may wait for its next request; `null` closes it after the answer.";
+        "How long a connection may wait for a request; `null` closes it after the first answer.";
+    "edge.ingress.keepalive_requests", OrNull(&Number(1, 1_000_000_000)), "10000",
+        "Requests after which a connection is closed, on HTTP/2 by GOAWAY; `null` is no bound.";
+    "edge.ingress.max_connections", Number(1, 10_000_000), "10000",
+        "Connections of clients at a time, at most as many as the descriptors allow with 256 to spare; 503 above.";
+    "edge.ingress.max_connections_per_client", OrNull(&Number(1, 10_000_000)), "null",
+        "Connections of one client at a time: an IPv4 address, or an IPv6 network of 64 bits; 503 above; `null` is no bound.";
     "edge.ingress.header_bytes", Size(KIB, MIB - KIB), "32KiB",
         "Bound on a request's header block; 431 above.";
     "edge.ingress.uri_bytes", Size(64, MIB - KIB), "8KiB",
@@ -306,8 +314,6 @@ static LATER: &[&str] = &[
     "upstream_keepalive_pool_size",
     "user",
     "working_directory",
-    "edge.ingress.header_timeout",
-    "edge.ingress.max_connections",
 ];
 
 impl Key {

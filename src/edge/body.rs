@@ -1,9 +1,9 @@
-//! The bytes of an answer: from memory as slices, from a file through one buffer that is used again and again; and the pace of a slow
-//! reader.
+//! The bytes of an answer: from memory as slices, from a file through one buffer that is used again and again; and how they
+//! are written.
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use pingora::proxy::Session;
@@ -16,10 +16,8 @@ use super::settings::Settings;
 use crate::observe::faults;
 use crate::store::{Body, Object, Window};
 
-/// What a slow reader is sent at a time: it has `ingress.write_timeout` to take each.
-const SLOW_PIECE: usize = 16 * 1024;
-/// A write that takes longer makes the reader a slow one.
-const SLOW: Duration = Duration::from_millis(250);
+/// What is written of a stream of HTTP/2 at a time: its client has `ingress.write_timeout` to let each through. The initial size of a frame (RFC 9113 §4.2).
+const PIECE: usize = 16 * 1024;
 
 /// A window of an object that is being read.
 pub struct Reader {
@@ -94,12 +92,11 @@ impl Reader {
 impl Opened {
     /// Send it all. `last`: the answer ends with it.
     pub async fn send(mut self, settings: &Settings, session: &mut Session, ctx: &Ctx, last: bool) -> Result<()> {
-        let mut pace = Pace::new(settings);
         let mut next = self.first.take();
         while let Some(chunk) = next {
             let end = last && self.reader.at >= self.reader.end;
             faults::panic_here("edge.body");
-            pace.write(settings, session, &chunk, end).await?;
+            write(settings, session, &chunk, end).await?;
             if end {
                 return Ok(());
             }
@@ -111,45 +108,29 @@ impl Opened {
     }
 }
 
-/// How much is written at a time.
+/// Write a piece of an answer.
 ///
-/// Pingora bounds a write as a whole, however much of it the reader takes meanwhile. A fast reader gets large pieces, each with as many
-/// times `write_timeout` as it has small ones; once a write has had to wait, the pieces are small. So a reader that stands still is cut soon,
-/// and a slow one is not, as long as it takes
-/// [`SLOW_PIECE`] within `write_timeout`, and `min_send_rate` is met.
-pub struct Pace {
-    piece: usize,
+/// On HTTP/1 the connection bounds how long its client may take nothing. On HTTP/2 a client can take all of one stream and nothing of another (RFC 9113 §5.2), so
+/// each stream is bounded, too: Pingora bounds a write as a whole, however much of it the client lets through meanwhile, so the writes are small ones.
+/// A stream that stands still is reset (RST_STREAM), and the others go on.
+pub async fn write(settings: &Settings, session: &mut Session, chunk: &Bytes, end: bool) -> Result<()> {
+    if session.as_http1().is_some() || chunk.is_empty() {
+        return session.write_response_body(Some(chunk.clone()), end).await;
+    }
+    let mut at = 0;
+    while at < chunk.len() {
+        let piece = chunk.slice(at..chunk.len().min(at + PIECE));
+        at += piece.len();
+        session.set_write_timeout(Some(allowance(settings, piece.len())));
+        session.write_response_body(Some(piece), end && at == chunk.len()).await?;
+    }
+    Ok(())
 }
 
-impl Pace {
-    pub fn new(settings: &Settings) -> Self {
-        Self { piece: settings.chunk_bytes }
-    }
-
-    pub async fn write(&mut self, settings: &Settings, session: &mut Session, chunk: &Bytes, end: bool) -> Result<()> {
-        if chunk.len() <= SLOW_PIECE {
-            return session.write_response_body(Some(chunk.clone()), end).await;
-        }
-        let mut at = 0;
-        while at < chunk.len() {
-            let piece = chunk.slice(at..chunk.len().min(at + self.piece));
-            at += piece.len();
-            session.set_write_timeout(Some(allowance(settings, piece.len())));
-            let began = Instant::now();
-            session.write_response_body(Some(piece), end && at == chunk.len()).await?;
-            if began.elapsed() > SLOW {
-                self.piece = SLOW_PIECE;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// How long a piece of `len` bytes may take: `write_timeout` for each [`SLOW_PIECE`] of it, less where `min_send_rate` asks for more, but
-/// never less than a second, which is no rate yet.
+/// How long a piece of `len` bytes may take: `write_timeout`, less where `min_send_rate` asks for more, but never less than a second, which is no rate
+/// yet.
 fn allowance(settings: &Settings, len: usize) -> Duration {
-    let small_ones = u32::try_from(len.div_ceil(SLOW_PIECE)).unwrap_or(u32::MAX);
-    let standing_still = settings.ingress.write_timeout.saturating_mul(small_ones);
+    let standing_still = settings.ingress.write_timeout;
     match settings.ingress.min_send_rate {
         Some(rate) if rate > 0 => {
             let at_rate = Duration::from_millis((len as u64).saturating_mul(1000) / rate);

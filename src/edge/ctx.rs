@@ -8,8 +8,11 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
+use pingora::proxy::Session;
+use pingora::{Error, ErrorType, Result};
 
 use super::filled::How;
+use super::front::{Fate, Underway};
 use super::now::Now;
 use super::origins::OriginRules;
 use super::through::Through;
@@ -46,6 +49,8 @@ pub struct Ctx {
     /// The place of a request that was admitted; probes need none.
     pub place: Option<Admitted>,
     _inflight: Inflight,
+    /// Tells its connection that it goes on.
+    underway: Option<Underway>,
 }
 
 impl Ctx {
@@ -66,6 +71,22 @@ impl Ctx {
             client: None,
             place: None,
             _inflight: Inflight::enter(),
+            underway: None,
+        }
+    }
+
+    /// The request's header is complete: its connection is told, and says whether it is the last one.
+    pub fn enter(&mut self, session: &mut Session) -> Result<()> {
+        let Some((underway, fate)) = Underway::begin(session) else { return Ok(()) };
+        self.underway = Some(underway);
+        match fate {
+            Fate::Open => Ok(()),
+            Fate::Ending => {
+                session.set_keepalive(None);
+                Ok(())
+            }
+            // Of its client, so that nothing is answered.
+            Fate::Cut => Err(Error::explain(ErrorType::ConnectionClosed, "the connection was cut").into_down()),
         }
     }
 

@@ -33,7 +33,7 @@ pub struct Refusal {
 }
 
 /// Status, title, and whether trying again later may help.
-const fn row(reason: Reason) -> (StatusCode, &'static str, bool) {
+pub const fn row(reason: Reason) -> (StatusCode, &'static str, bool) {
     match reason {
         Reason::BadRequest => (StatusCode::BAD_REQUEST, "The request is malformed", false),
         Reason::BadPath => (StatusCode::BAD_REQUEST, "The path is malformed", false),
@@ -50,6 +50,8 @@ const fn row(reason: Reason) -> (StatusCode, &'static str, bool) {
         Reason::PackChanged => (StatusCode::SERVICE_UNAVAILABLE, "The pack changed and is out of service", true),
         Reason::Timeout => (StatusCode::SERVICE_UNAVAILABLE, "The answer took too long", true),
         Reason::Draining => (StatusCode::SERVICE_UNAVAILABLE, "The server is stopping", true),
+        Reason::Connections => (StatusCode::SERVICE_UNAVAILABLE, "Too many connections", true),
+        Reason::ProxyHeader => (StatusCode::BAD_REQUEST, "No PROXY header of a trusted proxy", false),
         Reason::QueueFull => (StatusCode::TOO_MANY_REQUESTS, "Too many fills are waiting", true),
         Reason::Origin => (StatusCode::BAD_GATEWAY, "The origin gave no usable answer", false),
         Reason::NotAllowed => (StatusCode::FORBIDDEN, "That may not be asked of an origin", false),

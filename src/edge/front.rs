@@ -3,24 +3,43 @@
 //! Pingora accepts; what it accepted comes to [`Front`], which hands it to Pingora's HTTP server wrapped in a [`Conn`]. The wrapper stands above TLS:
 //! it sees the bytes of HTTP, so that it knows when a request's header began.
 
+mod bounds;
 mod conn;
+mod h2;
+mod places;
+mod proxied;
+mod state;
+mod timer;
 mod tls;
+mod words;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use pingora::Result;
-use pingora::apps::ServerApp;
+use pingora::apps::{HttpServerOptions, ServerApp};
 use pingora::protocols::l4::stream::Stream as Socket;
 use pingora::protocols::{GetSocketDigest, Stream};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::Edge;
+use crate::observe::metrics::{IO_TIMEOUTS, REJECTED, Reason, TimeoutOp};
+use crate::rules::client::client_key;
 use conn::Conn;
+use places::{Place, Places};
+use proxied::Received;
+use state::{ConnState, Phase};
+
+pub use bounds::Bounds;
+pub use state::{Fate, Underway};
 
 pub use tls::Certificates;
 
@@ -34,6 +53,10 @@ struct Shared {
     proxy: Arc<HttpProxy<Edge>>,
     listeners: Vec<Listener>,
     bounds: ArcSwap<Bounds>,
+    places: Arc<Places>,
+    draining: AtomicBool,
+    /// Refused clients that are being told so. They have no place, so they are bounded apart.
+    refusing: Semaphore,
 }
 
 /// An address that is listened on, and what is spoken there.
@@ -55,22 +78,48 @@ pub trait Handshake: Send + Sync {
     async fn handshake(&self, socket: Socket) -> Result<Stream>;
 }
 
-/// Bounds on connections.
-#[derive(Clone, Debug)]
-pub struct Bounds {
-    /// How long a handshake may take.
-    pub header_timeout: Duration,
-}
+/// Refused clients that are told why at a time; the others are closed without a word.
+const REFUSING: usize = 64;
+
+/// A connection that Pingora may serve, and the shutdown watch that is its own.
+type Entered = (Conn, Option<ShutdownWatch>);
 
 impl Front {
     /// A front before `proxy`. There is at least one listener.
-    pub fn new(proxy: HttpProxy<Edge>, listeners: Vec<Listener>, bounds: Bounds) -> Self {
-        Self { shared: Arc::new(Shared { proxy: Arc::new(proxy), listeners, bounds: ArcSwap::from_pointee(bounds) }) }
+    pub fn new(mut proxy: HttpProxy<Edge>, listeners: Vec<Listener>, bounds: Bounds) -> Self {
+        let mut options = HttpServerOptions::default();
+        // For all listeners or none, says Pingora. `Conn` makes it a matter of each.
+        options.h2c = listeners.iter().any(|listener| listener.h2c);
+        options.h2_idle_timeout = Some(bounds.times.first);
+        proxy.server_options = Some(options);
+        proxy.h2_options = Some(h2::options(bounds.header_bytes));
+        let shared = Shared {
+            proxy: Arc::new(proxy),
+            listeners,
+            bounds: ArcSwap::from_pointee(bounds),
+            places: Places::new(),
+            draining: AtomicBool::new(false),
+            refusing: Semaphore::new(REFUSING),
+        };
+        Self { shared: Arc::new(shared) }
     }
 
-    /// Set other bounds. They hold for connections that are made from now on.
+    /// Set other bounds. They hold for connections that are made from now on; those of HTTP/2 on idle time and headers stay as they were at the start.
     pub fn set(&self, bounds: Bounds) {
         self.shared.bounds.store(Arc::new(bounds));
+    }
+
+    /// Connections that have a place, in handshakes or behind them.
+    pub fn connections(&self) -> usize {
+        self.shared.places.open()
+    }
+
+    /// Tell every client to go, those too that are still to come: HTTP/1 by `Connection: close` on the next answer, HTTP/2 by GOAWAY. A connection on which
+    /// nothing is answered is closed a second later, when nobody can be about to ask that has not been told. [`Front::connections`] comes to zero
+    /// when the last answer is out. It may be called twice.
+    pub fn drain(&self) {
+        self.shared.draining.store(true, SeqCst);
+        self.shared.places.each(ConnState::end);
     }
 }
 
@@ -89,26 +138,120 @@ impl Shared {
     }
 
     /// Everything before the first request. `None`: there will be none.
-    async fn enter(&self, stream: Stream) -> Option<Conn> {
+    async fn enter(&self, stream: Stream) -> Option<Entered> {
+        // Pingora's listeners of plain TCP make no others.
         let socket = *stream.into_any().downcast::<Socket>().ok()?;
         let listener = self.listener(&socket)?;
         let bounds = self.bounds.load_full();
-        let stream: Stream = match &listener.tls {
-            Some(tls) => tokio::time::timeout(bounds.header_timeout, tls.handshake(socket)).await.ok()?.ok()?,
+        let by = Instant::now() + bounds.times.header;
+        let Some(place) = self.places.enter(bounds.max_connections) else {
+            self.turn_away(socket, listener, &bounds).await;
+            return None;
+        };
+        let (stream, place) = {
+            let mut hands = pin!(self.shake_hands(socket, place, listener, &bounds));
+            match tokio::time::timeout_at(by, &mut hands).await {
+                Ok(shaken) => shaken?,
+                // Counted before it is closed.
+                Err(_) => {
+                    IO_TIMEOUTS.inc(TimeoutOp::Header);
+                    return None;
+                }
+            }
+        };
+        self.admit(stream, place, listener, bounds, by)
+    }
+
+    /// Whatever stands before HTTP on a listener.
+    async fn shake_hands(
+        &self,
+        mut socket: Socket,
+        mut place: Place,
+        listener: &Listener,
+        bounds: &Bounds,
+    ) -> Option<(Stream, Place)> {
+        if listener.proxy_protocol {
+            let trusted = peer(&socket).is_some_and(|peer| trusts(bounds, peer));
+            match proxied::receive(&mut socket, trusted).await {
+                Received::Header => {}
+                Received::Nothing => return None,
+                Received::Other => {
+                    REJECTED.inc(Reason::ProxyHeader);
+                    return None;
+                }
+            }
+        }
+        // A trusted proxy that speaks for itself, or that names its clients in each request, is no client.
+        let client = peer(&socket).filter(|peer| !trusts(bounds, *peer));
+        if let (Some(client), Some(max)) = (client, bounds.max_of_client)
+            && !place.of_client(client_key(client), max)
+        {
+            self.turn_away(socket, listener, bounds).await;
+            return None;
+        }
+        let stream = match &listener.tls {
+            // A client that can't agree with us has been told by TLS.
+            Some(tls) => tls.handshake(socket).await.ok()?,
             None => Box::new(socket),
         };
-        Some(Conn::new(stream))
+        Some((stream, place))
     }
+
+    /// Behind the handshakes, which had time until `by`.
+    fn admit(
+        &self,
+        stream: Stream,
+        place: Place,
+        listener: &Listener,
+        bounds: Arc<Bounds>,
+        by: Instant,
+    ) -> Option<Entered> {
+        let phase = Conn::first_phase(&stream);
+        let h2c = listener.h2c && listener.tls.is_none();
+        let (state, watch) = ConnState::new(phase, bounds.requests, h2c || phase == Phase::Preface);
+        let conn = Conn::new(stream, place, state.clone(), bounds, h2c, by).ok()?;
+        // Whoever drains has seen the new connection, or is seen here.
+        if self.draining.load(SeqCst) {
+            state.end();
+        }
+        Some((conn, watch))
+    }
+
+    /// Refuse a connection for which there is no place. In clear text its client is told why; a handshake would cost more than the answer that it is for.
+    async fn turn_away(&self, mut socket: Socket, listener: &Listener, bounds: &Bounds) {
+        REJECTED.inc(Reason::Connections);
+        if listener.tls.is_some() {
+            return;
+        }
+        let Ok(_turn) = self.refusing.try_acquire() else { return };
+        words::say_and_close(&mut socket, &bounds.words.refusal(Reason::Connections)).await;
+    }
+}
+
+fn peer(socket: &Socket) -> Option<IpAddr> {
+    Some(socket.get_socket_digest()?.peer_addr()?.as_inet()?.ip())
+}
+
+fn trusts(bounds: &Bounds, peer: IpAddr) -> bool {
+    bounds.trusted.iter().any(|network| network.contains(peer))
 }
 
 #[async_trait]
 impl ServerApp for Front {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let conn = self.shared.enter(stream).await?;
-        self.shared.proxy.process_new(Box::new(conn), shutdown).await
+        // Boxed: what the handshakes need is given back before the connection goes on, perhaps for hours.
+        let (conn, own) = Box::pin(self.shared.enter(stream)).await?;
+        self.shared.proxy.process_new(Box::new(conn), own.as_ref().unwrap_or(shutdown)).await
     }
 
+    /// Nothing is accepted any more: those that are there go, as they can.
     async fn cleanup(&self) {
+        self.drain();
+        let patience = words::LINGER + self.shared.bounds.load().times.header;
+        let until = Instant::now() + patience;
+        while self.connections() > 0 && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         self.shared.proxy.cleanup().await;
     }
 }

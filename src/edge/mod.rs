@@ -220,19 +220,20 @@ fn through(now: &Now, request: &RequestHeader, otherwise: Reason) -> Result<Outc
     Ok(Outcome::Through(Through::new(&now.settings, request, path, origin, place)))
 }
 
-/// Whether it is its client that a request failed with. That a stream was reset before its answer Pingora doesn't mark as such.
-fn of_client(error: &Error) -> bool {
-    match error.esource() {
-        ErrorSource::Downstream => true,
-        ErrorSource::Upstream => false,
-        _ => *error.etype() == ErrorType::WriteError,
-    }
-}
-
 /// Whether a request says that it has a body.
 fn has_body(request: &RequestHeader) -> bool {
     let length = request.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0");
     length || request.headers.contains_key(header::TRANSFER_ENCODING)
+}
+
+/// Whether a client is what failed. Pingora marks what it reads as such, and a body that it writes, but neither a header nor a stream that was reset before
+/// its answer.
+fn is_of_client(error: &Error) -> bool {
+    match error.esource() {
+        ErrorSource::Downstream => true,
+        ErrorSource::Upstream => false,
+        _ => matches!(error.etype(), ErrorType::WriteError | ErrorType::WriteTimedout),
+    }
 }
 
 /// What a request found.
@@ -259,6 +260,7 @@ impl ProxyHttp for Edge {
     /// The deadlines of this connection. Pingora forgets them with each request of a connection, so they are set on every one.
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
         ctx.secure = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
+        ctx.enter(session)?;
         let ingress = &ctx.now.settings.ingress;
         if session.get_keepalive().is_some() {
             let draining = !READINESS.holds(Condition::NotDraining);
@@ -267,7 +269,9 @@ impl ProxyHttp for Edge {
             session.set_keepalive(if draining { None } else { seconds });
         }
         session.set_read_timeout(Some(ingress.timeout));
-        session.set_write_timeout(Some(ingress.write_timeout));
+        // On HTTP/1 the connection sees better what its client takes (`front/conn/stall`).
+        let h1 = session.as_http1().is_some();
+        session.set_write_timeout(if h1 { None } else { Some(ingress.write_timeout) });
         session.set_total_drain_timeout(Some(ingress.timeout));
         Ok(())
     }
@@ -334,7 +338,7 @@ impl ProxyHttp for Edge {
     /// An answer broke off: its client left, or its bytes turned out bad after the header was sent. The connection is cut, so that
     /// nobody takes what was sent for the whole.
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
-        if session.response_written().is_none() && !of_client(error) {
+        if session.response_written().is_none() && !is_of_client(error) {
             let refusal = match ctx.through.as_mut() {
                 Some(through) => through.refusal(error),
                 None => Refusal::internal(error.to_string()),

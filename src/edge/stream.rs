@@ -16,7 +16,7 @@ use pingora::{Error, ErrorType, Result};
 use tokio::sync::Semaphore;
 
 use super::blocking::off_worker;
-use super::body::{self, Pace};
+use super::body;
 use super::cors;
 use super::ctx::Ctx;
 use super::fail::{self, Refusal};
@@ -236,7 +236,6 @@ async fn pump(
     mut source: impl Source,
     mut left: Option<u64>,
 ) -> Result<()> {
-    let mut pace = Pace::new(settings);
     loop {
         if left == Some(0) {
             // The client has its answer before the source has its end, and its next request may be there by now: whoever waited for the end
@@ -264,7 +263,7 @@ async fn pump(
         match next {
             Ok(Some(chunk)) => {
                 left = left.map(|left| left.saturating_sub(chunk.len() as u64));
-                pace.write(settings, session, &chunk, false).await?;
+                body::write(settings, session, &chunk, false).await?;
                 source.recycle(chunk);
             }
             Ok(None) => return session.write_response_body(None, true).await,
@@ -340,7 +339,7 @@ async fn collected(
         Ok((header, plain)) => {
             ctx.status = header.status.as_u16();
             session.write_response_header(header, false).await?;
-            Pace::new(settings).write(settings, session, &plain, true).await
+            body::write(settings, session, &plain, true).await
         }
         Err(refusal) => fail::refuse(settings, session, ctx, Refusal::varying(refusal)).await,
     }

@@ -35,7 +35,8 @@ fn listener(dir: &TempDir, cert: &str, key: &str) -> String {
 #[test]
 fn a_listener_is_an_address_or_a_map_alone_or_in_a_list() {
     let tls = |address| BindConf { tls: vec![certificate()], ..bind(address) };
-    let of = |text: &str| file(&format!("edge:\n  bind: {text}\n")).unwrap().edge.bind;
+    let trusted = "  ingress: {trusted_proxies: [127.0.0.1]}\n";
+    let of = |text: &str| file(&format!("edge:\n  bind: {text}\n{trusted}")).unwrap().edge.bind;
     let pair = format!("{{cert: {CERT}, key: {KEY}}}");
     assert_eq!(of("localhost:1"), [bind("127.0.0.1:1")]);
     assert_eq!(of("{addr: localhost:1}"), [bind("127.0.0.1:1")]);
@@ -75,6 +76,10 @@ fn what_is_wrong_with_a_listener_is_named_at_its_place() {
         ("bind: {addr: localhost:1, tls: [{PAIR}, {cert: ^PAIR}]}", &["twice", "each certificate once"]),
         ("bind: ^[localhost:1, {addr: localhost:1}]", &["has 127.0.0.1:1 twice"]),
         ("bind: {addr: localhost:1}\n  metrics: ^localhost:1", &["as `edge.bind`"]),
+        (
+            "bind: ^[localhost:1, {addr: localhost:2, proxy_protocol: true}]",
+            &["`edge.bind` has `proxy_protocol`", "`edge.ingress.trusted_proxies`", "allowed: both, or none"],
+        ),
     ] {
         let text = text.replace("cert: ^PAIR", &format!("cert: ^{CERT}, key: {KEY}"));
         let text = format!("edge:\n  {}\n", text.replace("PAIR", &pair).replace("CERT", &format!("cert: {CERT}")));

@@ -130,9 +130,13 @@ fn defaults() -> Conf {
         fill: fill_defaults(),
         ingress: IngressConf {
             timeout: Duration::from_secs(5),
+            header_timeout: Duration::from_secs(5),
             write_timeout: Duration::from_secs(10),
             min_send_rate: Some(1024),
             keepalive: Some(Duration::from_secs(60)),
+            keepalive_requests: Some(10_000),
+            max_connections: 10_000,
+            max_connections_per_client: None,
             header_bytes: 32 << 10,
             uri_bytes: 8 << 10,
             body_bytes: 64 << 10,

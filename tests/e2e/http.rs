@@ -12,6 +12,8 @@ impl<T: Read + Write + Send> Wire for T {}
 /// A connection to a server under test.
 pub struct Client {
     stream: BufReader<Box<dyn Wire>>,
+    /// The socket below, where it is one in clear text.
+    socket: Option<TcpStream>,
     /// Whether the last request was a HEAD.
     asked_head: bool,
     /// What is to come of the body whose head was read.
@@ -47,12 +49,13 @@ impl Client {
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a read timeout");
         stream.set_write_timeout(Some(Duration::from_secs(20))).expect("a write timeout");
         stream.set_nodelay(true).expect("nodelay");
-        Self::through(stream)
+        let socket = stream.try_clone().expect("another handle of the socket");
+        Self { socket: Some(socket), ..Self::through(stream) }
     }
 
     /// Over anything, which has its own deadlines.
     pub fn through(wire: impl Wire + 'static) -> Self {
-        Self { stream: BufReader::new(Box::new(wire)), asked_head: false, framing: Framing::Ended }
+        Self { stream: BufReader::new(Box::new(wire)), socket: None, asked_head: false, framing: Framing::Ended }
     }
 
     /// Send bytes as they are.
@@ -210,6 +213,21 @@ impl Client {
             self.framing = Framing::Ended;
         }
         Ok(())
+    }
+
+    /// Whether the server has closed the connection, or answered, by now; what it has sent is read away.
+    pub fn is_over(&mut self) -> bool {
+        let socket = self.socket.as_mut().expect("a connection in clear text");
+        socket.set_nonblocking(true).expect("not blocking");
+        let read = socket.read(&mut [0; 4096]);
+        socket.set_nonblocking(false).expect("blocking");
+        !matches!(read, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+
+    /// Send nothing more, and go on reading.
+    pub fn half_close(&mut self) {
+        // A server that has closed already makes that an error, and tells by its answer.
+        let _ = self.socket.as_ref().expect("a connection in clear text").shutdown(std::net::Shutdown::Write);
     }
 
     /// Whether the server has closed the connection, without having sent anything more.

@@ -19,6 +19,7 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_svc-edge");
 pub struct Setup {
     pub dir: TempDir,
     packs: Vec<(String, PathBuf, String)>,
+    /// Its public listeners, each an item of `edge.bind`.
     bind: Vec<String>,
     extra: String,
     top: String,
@@ -29,6 +30,7 @@ pub struct Setup {
 /// A running server.
 pub struct Server {
     pub dir: TempDir,
+    /// Its first public listener.
     pub address: SocketAddr,
     /// Every public listener, in the order of the conf; the first is `address`.
     pub addresses: Vec<SocketAddr>,
@@ -159,6 +161,15 @@ impl Setup {
         let children = format!("/proc/{0}/task/{0}/children", server.child.id());
         let children = std::fs::read_to_string(children).expect("the children of strace");
         server.pid = children.trim().parse().expect("strace has one child");
+        server.await_ready();
+        server
+    }
+
+    /// Start with so many descriptors and no right to more, and wait until it is ready.
+    pub fn start_with_descriptors(self, most: u32) -> Server {
+        let mut prlimit = Command::new("prlimit");
+        prlimit.arg(format!("--nofile={most}:{most}")).arg(BINARY);
+        let server = self.spawn(prlimit);
         server.await_ready();
         server
     }

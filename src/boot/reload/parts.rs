@@ -1,11 +1,13 @@
 //! What takes part in a reload beside the edge.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::Part;
+use crate::boot::bounds;
 use crate::conf::Conf;
-use crate::edge::Certificates;
+use crate::edge::{Bounds, Certificates, Front, Settings};
 use crate::shed::Shed;
 
 /// What is admitted: new limits hold at once, and what was counted goes on counting.
@@ -23,5 +25,30 @@ pub struct Renewals(pub Arc<Certificates>);
 impl Part for Renewals {
     fn end(&mut self, _: bool) {
         self.0.reload(SystemTime::now());
+    }
+}
+
+/// Bounds on connections: they hold for those that are made from then on.
+pub struct Connections {
+    pub front: Front,
+    /// The first address that is listened on.
+    pub bound: SocketAddr,
+    /// The process's limit on descriptors.
+    pub descriptors: Option<u64>,
+    /// What was made ready.
+    pub next: Option<Bounds>,
+}
+
+impl Part for Connections {
+    fn prepare(&mut self, conf: &Conf) -> Result<(), String> {
+        let settings = Settings::new(&conf.edge, self.bound).map_err(|error| format!("edge.http: {error}"))?;
+        self.next = Some(bounds(conf, &settings, self.descriptors)?);
+        Ok(())
+    }
+
+    fn commit(&mut self, _: &Conf) {
+        if let Some(next) = self.next.take() {
+            self.front.set(next);
+        }
     }
 }

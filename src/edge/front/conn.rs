@@ -1,49 +1,294 @@
-//! A connection as Pingora's HTTP server sees it.
+//! A connection as Pingora's HTTP server sees it: it reads and writes, and this is where that takes too long.
+//!
+//! Between two requests of a kept-alive connection nothing here asks for the time, arms a timer, takes a lock or allocates: a deadline is made when a read or
+//! write has to wait in a phase that has one. Bytes of a request that come at once never do.
+
+mod delegate;
+mod refusal;
+mod stall;
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::task::{Context, Poll, Waker};
 
-use async_trait::async_trait;
+use http::StatusCode;
+use pingora::Result;
+use pingora::http::ResponseHeader;
 use pingora::protocols::raw_connect::ProxyDigest;
-use pingora::protocols::tls::{SslDigest, TlsRef};
-use pingora::protocols::{
-    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest,
-    UniqueID, UniqueIDType,
-};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use pingora::protocols::{ALPN, Stream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+use super::bounds::Bounds;
+use super::places::Place;
+use super::state::{ConnState, Phase};
+use super::timer::Timer;
+use super::words::LINGER;
+use crate::observe::metrics::{IO_TIMEOUTS, Reason, TimeoutOp};
+use refusal::Refusal;
+use stall::Stall;
+
+/// What a client begins HTTP/2 with (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A connection, below HTTP and above TLS.
 #[derive(Debug)]
 pub struct Conn {
+    // Closed first, and then its place is free.
     inner: Stream,
+    _place: Place,
+    state: Arc<ConnState>,
+    bounds: Arc<Bounds>,
+    /// Carries `state` to the requests.
+    digest: Arc<ProxyDigest>,
+    /// Whether HTTP/2 may be spoken in clear text.
+    h2c: bool,
+    /// Read to see whether that is so, and not taken yet.
+    ahead: Vec<u8>,
+    /// Bytes of the header, or of the preface, so far.
+    header_read: usize,
+    header_by: Option<Instant>,
+    /// For the preface, or for the first byte of the first request.
+    first_by: Instant,
+    linger_by: Option<Instant>,
+    stall: Option<Stall>,
+    timer: Timer,
+    /// Who was last told to be woken when the state changes.
+    reader: Option<Waker>,
+    /// What is said in place of Pingora's bare answer to what is no request.
+    refusal: Option<Refusal>,
+    /// Nothing more will be written.
+    shut: bool,
+    /// A deadline has passed: nothing more is read or written.
+    broken: bool,
+}
+
+/// What a deadline is for.
+enum Wait {
+    /// For the rest of what has begun.
+    Rest,
+    /// For something to begin.
+    Begin,
 }
 
 impl Conn {
-    pub fn new(inner: Stream) -> Self {
-        Self { inner }
+    /// A connection behind its handshakes, which had time until `handshakes_by`. Its phase says whether HTTP/2 was negotiated.
+    pub fn new(
+        inner: Stream,
+        place: Place,
+        state: Arc<ConnState>,
+        bounds: Arc<Bounds>,
+        h2c: bool,
+        handshakes_by: Instant,
+    ) -> Result<Self> {
+        place.known_as(&state);
+        let carrier = ResponseHeader::build_no_case(StatusCode::OK, Some(0))?;
+        let digest = Arc::new(ProxyDigest::new(Box::new(carrier), Some(Box::new(state.clone()))));
+        let first_by =
+            if state.phase() == Phase::Preface { handshakes_by } else { Instant::now() + bounds.times.first };
+        Ok(Self {
+            inner,
+            _place: place,
+            state,
+            bounds,
+            digest,
+            h2c,
+            ahead: Vec::new(),
+            header_read: 0,
+            header_by: None,
+            first_by,
+            linger_by: None,
+            stall: None,
+            timer: Timer::default(),
+            reader: None,
+            refusal: None,
+            shut: false,
+            broken: false,
+        })
+    }
+
+    /// The phase that a stream begins in behind its handshakes.
+    pub fn first_phase(stream: &Stream) -> Phase {
+        if stream.selected_alpn_proto() == Some(ALPN::H2) { Phase::Preface } else { Phase::Waiting }
+    }
+
+    /// Bytes have come.
+    fn came(&mut self, count: usize) {
+        match self.state.phase() {
+            Phase::Waiting if count > 0 => {
+                self.state.set_phase(Phase::Header);
+                (self.header_read, self.header_by) = (count, None);
+            }
+            Phase::Header => self.header_read += count,
+            Phase::Preface => {
+                self.header_read += count;
+                if self.header_read >= PREFACE.len() {
+                    self.state.set_phase(Phase::Streams);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Nothing has come: how long may that last?
+    fn wait_to_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let ending = self.watch(cx);
+        if !self.state.is_idle() {
+            self.linger_by = None;
+        }
+        let (deadline, wait) = match self.state.phase() {
+            Phase::Header => {
+                let patience = self.bounds.times.header;
+                (*self.header_by.get_or_insert_with(|| Instant::now() + patience), Wait::Rest)
+            }
+            Phase::Preface => (self.first_by, Wait::Rest),
+            // A client that was not told yet may be about to ask.
+            Phase::Waiting | Phase::Streams if ending && self.state.is_idle() => {
+                (*self.linger_by.get_or_insert_with(|| Instant::now() + LINGER), Wait::Begin)
+            }
+            Phase::Waiting if self.state.is_new() => (self.first_by, Wait::Begin),
+            // Pingora bounds these.
+            Phase::Waiting | Phase::Streams | Phase::Answering => return Poll::Pending,
+        };
+        if !self.timer.is_due(cx, deadline) {
+            return Poll::Pending;
+        }
+        match wait {
+            Wait::Rest => {
+                IO_TIMEOUTS.inc(TimeoutOp::Header);
+                Poll::Ready(Err(self.fail(io::ErrorKind::TimedOut)))
+            }
+            // As if the client had closed: that is nothing to speak of.
+            Wait::Begin => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Be woken when the state changes. Whether the connection is ending.
+    fn watch(&mut self, cx: &Context<'_>) -> bool {
+        let known = self.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker()));
+        // Once it is ending it has been woken, and that uses up what was registered.
+        if !known || self.state.is_ending() {
+            self.state.wake_on_change(cx.waker());
+            self.reader = Some(cx.waker().clone());
+        }
+        self.state.is_ending()
+    }
+
+    /// Nothing was taken: how long may that last?
+    fn wait_to_write<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        let times = &self.bounds.times;
+        let stall = self.stall.get_or_insert_with(|| Stall::begin(Instant::now(), times));
+        while self.timer.is_due(cx, stall.due()) {
+            let digest = self.inner.get_socket_digest();
+            let acked = digest.and_then(|digest| digest.tcp_info()).map(|info| info.tcpi_bytes_acked);
+            if !stall.goes_on(Instant::now(), acked, times) {
+                IO_TIMEOUTS.inc(TimeoutOp::Write);
+                return Poll::Ready(Err(self.fail(io::ErrorKind::TimedOut)));
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Something was taken, or the connection has failed.
+    fn wrote<T>(&mut self, result: io::Result<T>) -> Poll<io::Result<T>> {
+        self.stall = None;
+        Poll::Ready(result)
+    }
+
+    fn fail(&mut self, kind: io::ErrorKind) -> io::Error {
+        self.broken = true;
+        kind.into()
+    }
+
+    /// What forbids to go on.
+    fn fault(&mut self) -> Option<io::Error> {
+        if self.broken || self.state.is_cut() { Some(self.fail(io::ErrorKind::ConnectionAborted)) } else { None }
+    }
+
+    /// Whether HTTP/2 begins here, in clear text; what was read for that is read again. As soon as a byte differs it is known, so that no short request of
+    /// HTTP/1.0 waits for 24 bytes.
+    async fn begins_h2(&mut self) -> io::Result<bool> {
+        let mut seen = Vec::with_capacity(PREFACE.len());
+        while PREFACE.starts_with(&seen) && seen.len() < PREFACE.len() {
+            let mut piece = [0; PREFACE.len()];
+            let room = PREFACE.len() - seen.len();
+            let read = self.read(&mut piece[..room]).await?;
+            if read == 0 {
+                break;
+            }
+            seen.extend_from_slice(&piece[..read]);
+        }
+        let h2 = seen == PREFACE;
+        if h2 {
+            self.state.set_phase(Phase::Streams);
+        }
+        self.ahead = seen;
+        Ok(h2)
     }
 }
 
 impl AsyncRead for Conn {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, buf)
+        let conn = &mut *self;
+        if let Some(fault) = conn.fault() {
+            return Poll::Ready(Err(fault));
+        }
+        if !conn.ahead.is_empty() {
+            // It was counted when it came.
+            let count = conn.ahead.len().min(buf.remaining());
+            buf.put_slice(&conn.ahead[..count]);
+            conn.ahead.drain(..count);
+            return Poll::Ready(Ok(()));
+        }
+        if conn.state.phase() == Phase::Header && conn.header_read > conn.bounds.header_bytes {
+            // Pingora would take a megabyte. It can only be told that the read failed; `poll_close` says why.
+            conn.refuse(Reason::HeaderCap);
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
+        let before = buf.filled().len();
+        match Pin::new(&mut conn.inner).poll_read(cx, buf) {
+            Poll::Pending => conn.wait_to_read(cx),
+            ready => {
+                conn.came(buf.filled().len() - before);
+                ready
+            }
+        }
     }
 }
 
 impl AsyncWrite for Conn {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
+        let conn = &mut *self;
+        if let Some(fault) = conn.fault() {
+            return Poll::Ready(Err(fault));
+        }
+        if conn.state.phase() == Phase::Header {
+            return conn.poll_refusal(cx, buf);
+        }
+        match Pin::new(&mut conn.inner).poll_write(cx, buf) {
+            Poll::Pending => conn.wait_to_write(cx),
+            Poll::Ready(result) => conn.wrote(result),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        let conn = &mut *self;
+        if let Some(fault) = conn.fault() {
+            return Poll::Ready(Err(fault));
+        }
+        match Pin::new(&mut conn.inner).poll_flush(cx) {
+            Poll::Pending => conn.wait_to_write(cx),
+            Poll::Ready(result) => conn.wrote(result),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        let conn = &mut *self;
+        if let Some(fault) = conn.fault() {
+            return Poll::Ready(Err(fault));
+        }
+        conn.poll_close(cx)
     }
 
     fn poll_write_vectored(
@@ -51,74 +296,21 @@ impl AsyncWrite for Conn {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+        let conn = &mut *self;
+        if let Some(fault) = conn.fault() {
+            return Poll::Ready(Err(fault));
+        }
+        if conn.state.phase() == Phase::Header {
+            let first = bufs.iter().find(|buf| !buf.is_empty());
+            return conn.poll_refusal(cx, first.map_or(&[][..], |buf| &buf[..]));
+        }
+        match Pin::new(&mut conn.inner).poll_write_vectored(cx, bufs) {
+            Poll::Pending => conn.wait_to_write(cx),
+            Poll::Ready(result) => conn.wrote(result),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
         self.inner.is_write_vectored()
-    }
-}
-
-#[async_trait]
-impl Shutdown for Conn {
-    async fn shutdown(&mut self) {
-        self.inner.shutdown().await;
-    }
-}
-
-#[async_trait]
-impl Peek for Conn {
-    async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
-        self.inner.try_peek(buf).await
-    }
-}
-
-impl UniqueID for Conn {
-    fn id(&self) -> UniqueIDType {
-        self.inner.id()
-    }
-}
-
-impl Ssl for Conn {
-    fn get_ssl(&self) -> Option<&TlsRef> {
-        self.inner.get_ssl()
-    }
-
-    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.inner.get_ssl_digest()
-    }
-
-    fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.inner.selected_alpn_proto()
-    }
-}
-
-impl GetTimingDigest for Conn {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.inner.get_timing_digest()
-    }
-
-    fn get_read_pending_time(&self) -> Duration {
-        self.inner.get_read_pending_time()
-    }
-
-    fn get_write_pending_time(&self) -> Duration {
-        self.inner.get_write_pending_time()
-    }
-}
-
-impl GetProxyDigest for Conn {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.inner.get_proxy_digest()
-    }
-}
-
-impl GetSocketDigest for Conn {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.inner.get_socket_digest()
-    }
-
-    fn set_socket_digest(&mut self, digest: SocketDigest) {
-        self.inner.set_socket_digest(digest);
     }
 }

@@ -40,7 +40,8 @@ label! {
         UriCap = "uri_cap", BodyCap = "body_cap", Precondition = "precondition", InvalidRange = "invalid_range",
         DecompressCap = "decompress_cap", Corrupt = "corrupt", PackChanged = "pack_changed", Timeout = "timeout",
         Internal = "internal", Draining = "draining", QueueFull = "queue_full", Origin = "origin", NotAllowed = "not_allowed",
-        Loop = "loop", OnlyIfCached = "only_if_cached", RateLimit = "rate_limit", Inflight = "inflight",
+        Loop = "loop", OnlyIfCached = "only_if_cached",
+        Connections = "connections", ProxyHeader = "proxy_header", RateLimit = "rate_limit", Inflight = "inflight",
     }
 }
 
@@ -73,7 +74,7 @@ label! {
     /// What took too long.
     TimeoutOp {
         PackRead = "pack_read", Lookup = "lookup", OriginConnect = "origin_connect", OriginRead = "origin_read",
-        OriginTotal = "origin_total",
+        OriginTotal = "origin_total", Header = "header", Write = "write",
     }
 }
 
@@ -143,6 +144,10 @@ pub static REQUEST_LATENCY: Histograms<Route> = Histograms::new();
 pub static REJECTED: Counters<Reason> = Counters::new();
 /// Requests being answered.
 pub static INFLIGHT: Gauge = Gauge::new();
+/// Connections of clients that have a place.
+pub static CONNECTIONS: Gauge = Gauge::new();
+/// Connections accepted, those that found no place among them.
+pub static CONNECTIONS_ACCEPTED: Counter = Counter::new();
 /// Blobs written.
 pub static CAS_WRITES: Counters<WriteStatus> = Counters::new();
 /// Allocated bytes of blobs.
@@ -220,6 +225,13 @@ pub static TABLE: &[Metric] = &[
         [],
         Source::Gauge(&INFLIGHT),
         "Requests being answered now: those that hold one of `max_inflight` places, and for their moment probes and refusals."
+    ),
+    row!("edge_connections", [], Source::Gauge(&CONNECTIONS), "Connections of clients, in handshakes or behind them."),
+    row!(
+        "edge_connections_accepted_total",
+        [],
+        Source::Counter(&CONNECTIONS_ACCEPTED),
+        "Connections of clients accepted; those that are then refused are in rejected_total."
     ),
     row!(
         "rejected_total",
