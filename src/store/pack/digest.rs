@@ -97,6 +97,11 @@ impl Book {
     pub fn insert(&self, path: &Path, stamp: &Stamp, digest: blake3::Hash) -> io::Result<()> {
         let lines = {
             let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+            // What another process wrote meanwhile, in an upgrade, is newer than what was read at the start. That of two that write at the
+            // same moment one is lost costs a second hashing.
+            if let Some(Ok(theirs)) = self.path.as_deref().map(read) {
+                entries.extend(theirs.packs.into_iter().filter_map(entry));
+            }
             entries.insert(path.as_os_str().as_bytes().to_vec(), Entry { stamp: key(stamp), digest });
             Lines { packs: entries.iter().map(|(path, entry)| line(path, entry)).collect() }
         };
@@ -117,6 +122,12 @@ fn line(path: &[u8], entry: &Entry) -> Line {
     Line { path, inode, size, mtime_s, mtime_ns, b3: entry.digest.to_hex().to_string() }
 }
 
+/// What a line says; `None` where that is nonsense.
+fn entry(line: Line) -> Option<(Vec<u8>, Entry)> {
+    let stamp = (line.inode, line.size, line.mtime_s, line.mtime_ns);
+    Some((unhex(&line.path)?, Entry { stamp, digest: blake3::Hash::from_hex(&line.b3).ok()? }))
+}
+
 fn unhex(hex: &str) -> Option<Vec<u8>> {
     let bytes = hex.as_bytes().chunks(2);
     bytes.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
@@ -124,14 +135,7 @@ fn unhex(hex: &str) -> Option<Vec<u8>> {
 
 fn load(path: &Path) -> HashMap<Vec<u8>, Entry> {
     match read(path) {
-        Ok(lines) => lines
-            .packs
-            .into_iter()
-            .filter_map(|line| {
-                let stamp = (line.inode, line.size, line.mtime_s, line.mtime_ns);
-                Some((unhex(&line.path)?, Entry { stamp, digest: blake3::Hash::from_hex(&line.b3).ok()? }))
-            })
-            .collect(),
+        Ok(lines) => lines.packs.into_iter().filter_map(entry).collect(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => HashMap::new(),
         Err(error) => {
             log::warn!("digests of packs are computed anew, {} is unreadable: {error}", path.display());
@@ -246,6 +250,21 @@ mod tests {
             // A directory stays where it is; everything else is replaced by a book.
             assert_eq!((known, written), (None, i != 2), "{i}");
             let _ = std::fs::remove_dir(&path).or_else(|_| std::fs::remove_file(&path));
+        }
+    }
+
+    #[test]
+    fn two_processes_keep_each_others_digests() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("packs.json");
+        let (one, two) = (Book::open(Some(path.clone())), Book::open(Some(path.clone())));
+        one.insert(Path::new("/a"), &STAMP, blake3::hash(b"a")).unwrap();
+        two.insert(Path::new("/b"), &STAMP, blake3::hash(b"b")).unwrap();
+        one.insert(Path::new("/c"), &STAMP, blake3::hash(b"c")).unwrap();
+        let both = Book::open(Some(path));
+        for name in ["a", "b", "c"] {
+            let known = both.get(&Path::new("/").join(name), &STAMP);
+            assert_eq!(known, Some(blake3::hash(name.as_bytes())), "{name}");
         }
     }
 

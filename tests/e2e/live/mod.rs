@@ -28,6 +28,7 @@ mod stopping;
 pub mod support;
 mod uncacheable;
 mod unplugged;
+mod upgrade;
 mod vary;
 
 // The tests take all of it from here.
