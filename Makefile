@@ -5,7 +5,7 @@ BIN = target/release/svc-edge
 # Where testing/deps.sh puts a cmake that the system lacks: the build scripts of zlib-ng look for one on PATH.
 export PATH := $(CURDIR)/var/tools/bin:$(PATH)
 
-.PHONY: run test build deps help demo-map browser-check chaos chaos-short data fuzz models
+.PHONY: run test build deps help demo-map browser-check upgrade-demo chaos chaos-short data fuzz models
 
 ## Build, import the sample assets, serve the sample packs with a small origin behind them, show a miss and a hit, and say what to open.
 run: build
@@ -39,6 +39,10 @@ demo-map: build
 browser-check: BASE ?= http://127.0.0.1:8080
 browser-check:
 	cd testing/browser && npm ci --ignore-scripts && BASE=$(BASE) npm run --silent check
+
+## Upgrade a server four times under load, and show what its clients saw: nothing (needs python3).
+upgrade-demo: build
+	@sh testing/upgrade-demo.sh $(BIN)
 
 ## Kill, stop and starve the server, its origin and its disk under a load that checks every byte, and print what clients saw: about 15 minutes.
 chaos: build

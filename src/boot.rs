@@ -1,36 +1,57 @@
 //! Conf → stores → edge → Pingora server: the only file that sees everything.
 
+mod banner;
+mod daemon;
+mod drain;
+mod fronting;
 mod housekeeping;
+mod listening;
 mod live;
+mod notify;
+mod pid_file;
 mod reload;
-mod shutdown;
+mod signals;
+mod sockets;
 mod stability;
+mod supervise;
+pub mod upgrade;
+mod watchdog;
 
+use std::fs::File;
 use std::io::Write as _;
-use std::net::TcpListener;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+use pingora::apps::ServerApp;
 use pingora::apps::http_app::HttpServer;
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
-use pingora::proxy::{HttpProxy, http_proxy};
+use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server};
 use pingora::services::background::GenBackgroundService;
 use pingora::services::listening::Service;
 
+use self::banner::{banner, mode_word};
+use self::daemon::{ErrorLog, Side, Word};
+use self::drain::Drain;
+use self::fronting::{bounds, front};
 use self::housekeeping::{Housekeeping, Hurry};
+use self::listening::{Listening, Ties};
 use self::live::Lives;
+use self::notify::Notifier;
 use self::reload::{Connections, Limits, Part, Reloader, Reloading, Renewals};
-use self::shutdown::Signals;
+use self::signals::Signals;
+use self::sockets::{Role, Sockets};
+use self::upgrade::program::Program;
+use self::upgrade::successor::{self, Predecessor};
 use crate::admin::{Admin, Purger};
 use crate::conf::version::{COMMIT, VERSION};
-use crate::conf::{BindConf, CasBacking, Conf, LogFormat, Mode, ServerSection, Sources};
-use crate::edge::{Bounds, Certificates, Edge, Front, Listener, Now, Settings, Stores};
-use crate::observe::bus::{self, Event};
+use crate::conf::{CasBacking, Conf, LogFormat, Mode, ServerSection, Sources};
+use crate::edge::{Certificates, Edge, Now, Settings, Stores};
 use crate::observe::log::Format;
-use crate::observe::{audit, panics};
+use crate::observe::{audit, bus, panics};
 use crate::shed::Shed;
 use crate::store::cas::Cas;
 use crate::store::pack::mounts::Mounts;
@@ -40,19 +61,37 @@ const WRITE_BUFFER: usize = 8 * 1024;
 /// A connection's read buffer. Requests are small; Pingora's default of 64 KiB is paid by every idle connection.
 const READ_BUFFER: usize = 4 * 1024;
 
-/// Serve until the process is asked to stop; on SIGHUP, by what `sources` says then. Says what is wrong in one line and returns 1 when it can't start.
-pub fn serve(conf: Conf, sources: Sources) -> ExitCode {
-    match start(conf, sources) {
-        Ok(()) => {
-            bus::publish(Event::Stopped);
-            flush();
-            ExitCode::SUCCESS
+/// Serve until the process is asked to stop; on SIGHUP, by what `sources` says then; as a successor of the running server where `upgrade` says so. Says what is wrong in one line and
+/// returns 1 when it can't start, or ends with a fault.
+pub fn serve(conf: Conf, sources: Sources, upgrade: bool) -> ExitCode {
+    let program = match Program::of_this_process() {
+        Ok(program) => program,
+        Err(error) => return fault(None, &format!("the path of this program: {error}")),
+    };
+    let word = match daemon::enter(&conf.server) {
+        Ok(Side::Daemon(word)) => Arc::new(word),
+        Ok(Side::Command(waiting)) => {
+            let outcome = waiting.outcome(Duration::from_secs(conf.server.daemon_ready_timeout_seconds));
+            return outcome.map_or_else(|why| fault(None, &why), |()| ExitCode::SUCCESS);
         }
-        Err(fault) => {
-            flush();
-            // Nobody is left to be told that standard error is closed.
-            let _ = writeln!(std::io::stderr(), "svc-edge: {fault}");
-            ExitCode::from(1)
+        Err(why) => return fault(None, &why),
+    };
+    let (error_log, terminal) = match ErrorLog::redirect(conf.server.error_log.clone()) {
+        Ok(redirected) => redirected,
+        Err(why) => {
+            word.failed(&why);
+            return fault(None, &why);
+        }
+    };
+    let ended = start(conf, sources, Origin { upgrade, program, word: word.clone(), error_log });
+    flush();
+    match ended {
+        Ok(true) => ExitCode::SUCCESS,
+        // The log says why.
+        Ok(false) => ExitCode::from(1),
+        Err(why) => {
+            word.failed(&why);
+            fault(terminal, &why)
         }
     }
 }
@@ -64,7 +103,25 @@ fn flush() {
     crate::observe::log::flush();
 }
 
-fn start(mut conf: Conf, sources: Sources) -> Result<(), String> {
+/// Say in one line what is wrong, on standard error and, where that is a file, on what it was before; and 1.
+fn fault(terminal: Option<File>, why: &str) -> ExitCode {
+    let line = format!("svc-edge: {why}\n");
+    // Nobody is left to be told that they can't be written.
+    let _ = std::io::stderr().write_all(line.as_bytes());
+    let _ = terminal.map(|mut terminal| terminal.write_all(line.as_bytes()));
+    ExitCode::from(1)
+}
+
+/// How this process came to be.
+struct Origin {
+    upgrade: bool,
+    program: Program,
+    word: Arc<Word>,
+    error_log: ErrorLog,
+}
+
+/// Start, serve, end; whether it ended as it was asked to.
+fn start(mut conf: Conf, sources: Sources, origin: Origin) -> Result<bool, String> {
     // Before ports are claimed: what is read again is compared with what was written.
     let running = conf.clone();
     start_log(&conf)?;
@@ -74,9 +131,14 @@ fn start(mut conf: Conf, sources: Sources) -> Result<(), String> {
         audit::open(path)?;
     }
     let descriptors = raise_descriptor_limit();
-    shutdown::keep_alive_on_hangup().map_err(|error| format!("signal handlers: {error}"))?;
-    claim_ports(&mut conf)?;
+    signals::survive().map_err(|error| format!("signal handlers: {error}"))?;
+    // A taken port refuses the start at once; a successor asks for the sockets when everything else is sure.
+    let bound = if origin.upgrade { None } else { Some(Sockets::open(&mut conf, Vec::new())?) };
     let (mounts, cas) = open_stores(&conf)?;
+    let certificates = Certificates::load(&running.edge.bind, SystemTime::now());
+    certificates.map_err(|fault| format!("edge.bind: {fault}"))?;
+    let (sockets, predecessor) = bound.map_or_else(|| take_over(&mut conf), |sockets| Ok((sockets, None)))?;
+    let sockets = Arc::new(sockets);
     let banner = banner(&conf, &mounts);
 
     let mut server = Server::new_with_opt_and_conf(None, pingora_conf(&conf.server, conf.edge.mode));
@@ -94,40 +156,35 @@ fn start(mut conf: Conf, sources: Sources) -> Result<(), String> {
     let shed = Arc::new(Shed::new(&conf.edge.ingress.shed));
     let edge = Edge::new(now, stores, shed.clone());
     let generations = edge.generations();
-    let certificates =
-        Certificates::load(&conf.edge.bind, SystemTime::now()).map_err(|fault| format!("edge.bind: {fault}"))?;
-    let certificates = Arc::new(certificates);
+    let certificates = Certificates::load(&conf.edge.bind, SystemTime::now());
+    let certificates = Arc::new(certificates.map_err(|fault| format!("edge.bind: {fault}"))?);
     let front = front(&conf, &certificates, http_proxy(&server.configuration, edge), bounds);
-    let mut edge = Service::new("edge".into(), front.clone());
-    for bind in &conf.edge.bind {
-        let buffers = L4BufferSettings::new(READ_BUFFER, WRITE_BUFFER);
-        edge.add_listener(ListenerConfig::tcp(bind.addr.to_string()).l4_buffer(buffers));
-    }
-    server.add_service(edge);
-    let purger = Arc::new(Purger::new(conf.edge.admin.token.clone(), cas.clone(), fills.clone()));
-    if let Some(address) = conf.edge.metrics {
-        let admin = Admin { version: VERSION, commit: COMMIT, purger: purger.clone() };
-        let mut admin = Service::new("admin".into(), HttpServer::new_app(admin));
-        admin.add_tcp(&address.to_string());
-        admin.threads = Some(1);
-        server.add_service(admin);
-    }
 
+    let mut ties = Ties::new();
+    let tasks = conf.server.listener_tasks_per_fd;
+    let (edge_gate, tie) = ties.tie(conf.edge.bind.len() * tasks);
+    server.add_service(Listening::new(edge_service(&conf, front.clone()), sockets.duplicates(Role::Edge)?, tie));
+    let purger = Arc::new(Purger::new(conf.edge.admin.token.clone(), cas.clone(), fills.clone()));
+    let mut admin_gate = None;
+    if let Some(admin) = admin_service(&conf, &purger) {
+        let (gate, tie) = ties.tie(tasks);
+        admin_gate = Some(gate);
+        server.add_service(Listening::new(admin, sockets.duplicates(Role::Admin)?, tie));
+    }
     // Also offline: a reload may go live.
     let mut filling = GenBackgroundService::new("fills".into(), Arc::new(filling));
     filling.threads = Some(conf.server.threads);
     server.add_service(filling);
 
     let hurry = Arc::new(Hurry::default());
-    let listeners = conf.edge.bind.iter().map(|bind| bind.addr).chain(conf.edge.metrics).collect();
     let housekeeping = Housekeeping {
         generations: generations.clone(),
         cas: cas.clone(),
         certificates: certificates.clone(),
         shed: shed.clone(),
-        listeners,
+        listeners: conf.edge.bind.iter().map(|bind| bind.addr).chain(conf.edge.metrics).collect(),
+        accepting: ties.accepting(),
         events,
-        mode: mode_name(conf.edge.mode),
         banner,
         hurry: hurry.clone(),
         stopping: Arc::default(),
@@ -137,42 +194,57 @@ fn start(mut conf: Conf, sources: Sources) -> Result<(), String> {
     let parts: Vec<Box<dyn Part>> =
         vec![Box::new(Limits(shed)), Box::new(connections), Box::new(Renewals(certificates))];
     let reloader = Reloader::new(Reloading { sources, running, bound, generations, lives, cas, purger, hurry, parts });
+    let failed = Arc::new(AtomicBool::new(false));
+    let delay = conf.edge.ingress.shutdown_delay;
     let signals = Signals {
-        grace,
-        front,
-        fills,
+        drain: Drain { grace, delay, fills, clients: front, sockets, edge: edge_gate, admin: admin_gate },
+        mode: mode_word(conf.edge.mode),
         hangup: Arc::new(move || {
             // The tool that rotates logs asks for it too.
             audit::reopen();
             reloader.ask();
         }),
+        upgrade_sock: conf.server.upgrade_sock,
+        upgrade_timeout: conf.edge.upgrade_timeout,
+        program: origin.program,
+        notifier: Arc::new(Notifier::from_environment(predecessor.is_some())),
+        predecessor,
+        pulses: ties.pulses,
+        lost: Mutex::new(ties.lost),
+        word: origin.word,
+        error_log: origin.error_log,
+        pid_file: conf.server.pid_file,
+        failed: failed.clone(),
     };
     server.run(RunArgs { shutdown_signal: Box::new(signals) });
-    Ok(())
+    Ok(!failed.load(Ordering::Acquire))
 }
 
-/// What the connections of the public listeners go through. The addresses are those that are bound.
-fn front(conf: &Conf, certificates: &Certificates, proxy: HttpProxy<Edge>, bounds: Bounds) -> Front {
-    let listener = |bind: &BindConf| Listener {
-        address: bind.addr,
-        tls: certificates.handshake(bind.addr),
-        proxy_protocol: bind.proxy_protocol,
-        h2c: bind.h2c,
-    };
-    let listeners = conf.edge.bind.iter().map(listener).collect();
-    Front::new(proxy, listeners, bounds)
-}
-
-/// Bounds on connections: as many as the conf says, if there are descriptors for them.
-fn bounds(conf: &Conf, settings: &Settings, descriptors: Option<u64>) -> Result<Bounds, String> {
-    let asked = conf.edge.ingress.max_connections;
-    let trusted = conf.edge.ingress.trusted_proxies.clone();
-    let bounds = Bounds::new(settings, trusted, descriptors).map_err(|error| format!("edge.http: {error}"))?;
-    let (max, descriptors) = (bounds.max_connections(), descriptors.unwrap_or_default());
-    if max < asked {
-        log::warn!(event = "max_connections", asked, descriptors, max; "fewer than asked for: the limit on descriptors is too low");
+/// What listens on `edge.bind`.
+fn edge_service<A: ServerApp>(conf: &Conf, app: A) -> Service<A> {
+    let mut edge = Service::new("edge".into(), app);
+    for bind in &conf.edge.bind {
+        let buffers = L4BufferSettings::new(READ_BUFFER, WRITE_BUFFER);
+        edge.add_listener(ListenerConfig::tcp(bind.addr.to_string()).l4_buffer(buffers));
     }
-    Ok(bounds)
+    edge
+}
+
+/// What listens on `edge.metrics`.
+fn admin_service(conf: &Conf, purger: &Arc<Purger>) -> Option<Service<HttpServer<Admin>>> {
+    let address = conf.edge.metrics?;
+    let admin = Admin { version: VERSION, commit: COMMIT, purger: purger.clone() };
+    let mut admin = Service::new("admin".into(), HttpServer::new_app(admin));
+    admin.add_tcp(&address.to_string());
+    admin.threads = Some(1);
+    Some(admin)
+}
+
+/// The listeners of the running server, as far as the conf names them, and the rest bound; and the connection to it.
+fn take_over(conf: &mut Conf) -> Result<(Sockets, Option<Predecessor>), String> {
+    let path = conf.server.upgrade_sock.clone().ok_or("--upgrade: upgrade_sock is null, so there are no upgrades")?;
+    let (inherited, predecessor) = successor::take_over(&path, conf.edge.upgrade_timeout)?;
+    Ok((Sockets::open(conf, inherited)?, Some(predecessor)))
 }
 
 fn start_log(conf: &Conf) -> Result<(), String> {
@@ -193,19 +265,6 @@ fn raise_descriptor_limit() -> Option<u64> {
         return limit.current;
     }
     limit.maximum
-}
-
-/// Bind every address once and let it go again: Pingora would try a taken one for half a minute, and then panic in a task.
-/// A port of 0 becomes the one that the system chose.
-fn claim_ports(conf: &mut Conf) -> Result<(), String> {
-    let mut claimed = Vec::new();
-    for address in conf.edge.bind.iter_mut().map(|bind| &mut bind.addr).chain(conf.edge.metrics.as_mut()) {
-        let listener = TcpListener::bind(*address).map_err(|error| format!("cannot listen on {address}: {error}"))?;
-        *address = listener.local_addr().map_err(|error| format!("cannot listen on {address}: {error}"))?;
-        // Held until all are bound, or two ports of 0 could be the same.
-        claimed.push(listener);
-    }
-    Ok(())
 }
 
 fn open_stores(conf: &Conf) -> Result<(Arc<Mounts>, Arc<Cas>), String> {
@@ -234,37 +293,4 @@ fn pingora_conf(section: &ServerSection, mode: Mode) -> ServerConf {
         ca_file: if mode == Mode::Live { ca_file } else { Some("/dev/null".into()) },
         ..ServerConf::default()
     }
-}
-
-fn mode_name(mode: Mode) -> &'static str {
-    if mode == Mode::Live { "live" } else { "offline" }
-}
-
-/// What to open, for whoever started the server by hand. It goes to standard output; the log goes to standard error.
-fn banner(conf: &Conf, mounts: &Mounts) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::new();
-    // Writing to a String cannot fail.
-    let base =
-        conf.edge.bind.first().map(|bind| format!("{}://{}/edge/assets", bind.scheme(), bind.addr)).unwrap_or_default();
-    let mode = mode_name(conf.edge.mode);
-    let _ = writeln!(text, "svc-edge {VERSION} serves {base}/ ({mode})");
-    for pack in &conf.edge.packs {
-        let Some(mount) = mounts.get(&pack.name) else { continue };
-        let _ = match mount.facts() {
-            Some(facts) => writeln!(
-                text,
-                "  pack {:12} {base}/{}.json   zoom {} to {}",
-                pack.name, pack.name, facts.min_zoom, facts.max_zoom
-            ),
-            None => writeln!(text, "  pack {:12} out of service", pack.name),
-        };
-    }
-    if let Some(address) = conf.edge.metrics {
-        let _ = writeln!(text, "  metrics           http://{address}/metrics");
-    }
-    for warning in conf.edge.warnings().into_iter().chain(conf.edge.certificate_warnings(SystemTime::now())) {
-        let _ = writeln!(text, "  warning: {warning}");
-    }
-    text
 }

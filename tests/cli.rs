@@ -178,28 +178,6 @@ fn wrong_usage_exits_with_2() {
 }
 
 #[test]
-fn flags_of_later_versions_are_refused_with_what_to_do_instead() {
-    let dir = tempfile::tempdir().unwrap();
-    for (flag, why) in [
-        ("--daemon", "daemons are not in this version of svc-edge: run it in the foreground"),
-        ("-d", "daemons are not in this version"),
-        ("--upgrade", "upgrades in place are not in this version of svc-edge: stop the running server"),
-        ("-u", "upgrades in place are not in this version"),
-    ] {
-        for arguments in [&[flag][..], &["serve", flag], &["--bind", "127.0.0.1:0", flag]] {
-            let (code, out, err) = outcome(dir.path(), arguments, &[]);
-            assert_eq!((code, out.as_str()), (2, ""), "{arguments:?}");
-            assert!(err.contains(&format!("unexpected argument '{flag}'")) && err.contains(why), "{err}");
-        }
-    }
-    let (_, _, err) = outcome(dir.path(), &["--frobnicate"], &[]);
-    assert!(err.contains("--frobnicate") && !err.contains("not in this version"), "{err}");
-    for flag in flags(&command()) {
-        assert!(flag != "daemon" && flag != "upgrade");
-    }
-}
-
-#[test]
 fn a_listener_on_every_address_without_a_name_for_urls_is_warned_of() {
     let dir = with_pack();
     let warned = |arguments: &[&str], environment: &[(&str, &str)]| {

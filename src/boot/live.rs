@@ -10,10 +10,13 @@ use pingora::services::background::BackgroundService;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::supervise;
 use crate::conf::version::VERSION;
 use crate::conf::{self, Conf, Mode, Pins, QueryPolicy, RetryOn};
 use crate::edge::{Live, Lock, OriginRules, OriginTable};
 use crate::fill::{self, AllFills, Fills, FillsConf, Leased};
+use crate::observe::faults;
+use crate::observe::metrics::Component;
 use crate::origin::{self, Origins, OriginsConf, Trust};
 use crate::rules::allow;
 use crate::rules::caching::CachingConf;
@@ -156,19 +159,27 @@ impl BackgroundService for Filling {
 
 /// Work on fills until the process stops, or until nobody asks for one any more and the last has ended.
 async fn work(fills: Arc<Fills>, leased: Leased, shutdown: ShutdownWatch, grace: Duration) {
-    let retired = async {
-        leased.ended().await;
-        while fills.under_way() > 0 {
-            tokio::time::sleep(LOOK).await;
+    let run = || {
+        let (fills, leased, shutdown) = (fills.clone(), leased.clone(), shutdown.clone());
+        async move {
+            faults::panic_here("boot.fills");
+            let retired = async {
+                leased.ended().await;
+                while fills.under_way() > 0 {
+                    tokio::time::sleep(LOOK).await;
+                }
+            };
+            let stop = async {
+                tokio::select! {
+                    () = retired => {}
+                    () = stopped(shutdown) => {}
+                }
+            };
+            fills.run(stop, grace).await;
         }
     };
-    let stop = async {
-        tokio::select! {
-            () = retired => {}
-            () = stopped(shutdown) => {}
-        }
-    };
-    fills.run(stop, grace).await;
+    // The workers have a supervisor of their own; this is for that one.
+    supervise::task(Component::FillWorker, run).await;
 }
 
 async fn stopped(mut shutdown: ShutdownWatch) {

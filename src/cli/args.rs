@@ -47,6 +47,12 @@ pub struct ServeArgs {
     /// Check the conf and what it names, and end: as `svc-edge check`
     #[arg(short, long)]
     pub test: bool,
+    /// Take the listeners over from the running server, once that gets SIGQUIT; it retires when this one serves
+    #[arg(short, long)]
+    pub upgrade: bool,
+    /// Detach from the terminal; return once it serves
+    #[arg(short, long)]
+    pub daemon: bool,
 }
 
 impl ConfArgs {
@@ -61,6 +67,7 @@ impl ConfArgs {
             rps: self.rps.clone(),
             inflight: self.inflight.clone(),
             log_level: self.log_level.clone(),
+            daemon: false,
         }
     }
 }

@@ -12,8 +12,6 @@ mod serve;
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
-use clap::builder::StyledStr;
-use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::conf::version::VERSION_AND_COMMIT;
@@ -32,12 +30,6 @@ Examples:
 A value is taken from its flag, else from the environment (SVC_EDGE_EDGE__MODE is
 edge.mode), else from the conf, else from its default.
 Exit codes: 0 done, 1 a fault was found, 2 the usage or the conf is wrong.";
-
-/// Pingora's flags that a later version of svc-edge has, and what to do without them.
-const LATER: [(&str, &str); 4] = [("--daemon", DAEMON), ("-d", DAEMON), ("--upgrade", UPGRADE), ("-u", UPGRADE)];
-const DAEMON: &str =
-    "daemons are not in this version of svc-edge: run it in the foreground, under a supervisor such as systemd";
-const UPGRADE: &str = "upgrades in place are not in this version of svc-edge: stop the running server with SIGTERM, then start the new one";
 
 /// Serve map packs and files at the edge: verified, by range, fully offline
 #[derive(Debug, Parser)]
@@ -73,7 +65,7 @@ enum Command {
 
 /// Run the command line of this process. Usage errors end the process with 2.
 pub fn main() -> ExitCode {
-    let cli = Cli::try_parse().unwrap_or_else(|error| explained(error).exit());
+    let cli = Cli::parse();
     match cli.command {
         None => serve::run(&cli.serve),
         Some(Command::Serve(args)) => serve::run(&args),
@@ -84,19 +76,6 @@ pub fn main() -> ExitCode {
         Some(Command::Man(args)) => docs::man(&args),
         Some(Command::Docs(args)) => docs::docs(&args),
     }
-}
-
-/// A usage error, with the reason where the flag is one that a later version has.
-fn explained(mut error: clap::Error) -> clap::Error {
-    let why = match error.get(ContextKind::InvalidArg) {
-        Some(ContextValue::String(flag)) => LATER.iter().find(|(name, _)| name == flag).map(|(_, why)| *why),
-        _ => None,
-    };
-    if let Some(why) = why {
-        error.remove(ContextKind::SuggestedArg);
-        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(why)]));
-    }
-    error
 }
 
 /// The store that a `cas` command works on.

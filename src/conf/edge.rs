@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::read::Reader;
 use super::url::base_url;
-use super::value::{Choice, Converted, address, text};
+use super::value::{Choice, Converted, address, text, time};
 use super::yaml::Node;
 use super::{AdminConf, BindConf, CasConf, FillConf, HttpConf, IngressConf, LogConf, OriginConf, PackConf, Pins};
 use super::{admin, bind, cas, fill, http, ingress, kind, log, origins, packs, pins};
@@ -21,6 +21,8 @@ pub struct Edge {
     pub metrics: Option<SocketAddr>,
     /// Where misses go.
     pub mode: Mode,
+    /// How long an upgrade may take until the new process serves.
+    pub upgrade_timeout: Duration,
     /// Base of absolute URLs, without a trailing slash.
     pub public_url: Option<String>,
     /// Packs, no two of one name.
@@ -42,6 +44,9 @@ pub struct Edge {
     /// What is logged.
     pub log: LogConf,
 }
+
+/// Listeners that one message can hand over, as in Pingora.
+pub const MAX_LISTENERS: usize = 32;
 
 /// Where misses go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +121,13 @@ pub(super) fn parse(r: &mut Reader) -> Option<Edge> {
     let bind = bind::parse(r);
     let metrics = r.optional("edge.metrics", metrics).map(Option::flatten);
     let mode = r.choice("edge.mode");
+    let upgrade_timeout = r.get("edge.upgrade_timeout", time);
     let public_url = r.optional("edge.public_url", base_url);
+    if bind.as_ref().is_some_and(|bind| bind.len() + usize::from(metrics.flatten().is_some()) > MAX_LISTENERS) {
+        let what =
+            format!("has more listeners than an upgrade can hand over; allowed: {MAX_LISTENERS}, `metrics` counted");
+        r.contradiction("edge.bind", &what);
+    }
     if let (Some(bind), Some(metrics)) = (&bind, metrics.flatten())
         && metrics.port() != 0
         && bind.iter().any(|bind| bind.addr == metrics)
@@ -147,6 +158,7 @@ pub(super) fn parse(r: &mut Reader) -> Option<Edge> {
         bind: bind?,
         metrics: metrics?,
         mode: mode?,
+        upgrade_timeout: upgrade_timeout?,
         public_url: public_url?,
         packs: packs?,
         origins: origins?,

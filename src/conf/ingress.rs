@@ -25,6 +25,8 @@ pub struct IngressConf {
     pub max_connections: usize,
     /// Connections of one client at a time.
     pub max_connections_per_client: Option<u32>,
+    /// How long connections are still accepted after a stop was asked for.
+    pub shutdown_delay: Duration,
     /// Bound on a request's header block, in bytes; 431 above (RFC 6585 §5).
     pub header_bytes: usize,
     /// Bound on a request's target, in bytes; 414 above (RFC 9110 §15.5.15). At most `header_bytes`.
@@ -58,6 +60,7 @@ pub(super) fn parse(r: &mut Reader) -> Option<IngressConf> {
     let keepalive_requests = r.optional("edge.ingress.keepalive_requests", number);
     let max_connections = r.count("edge.ingress.max_connections");
     let max_connections_per_client = r.optional("edge.ingress.max_connections_per_client", number);
+    let shutdown_delay = r.get("edge.ingress.shutdown_delay", time);
     let header_bytes = r.length("edge.ingress.header_bytes");
     let uri_bytes = r.length("edge.ingress.uri_bytes");
     let body_bytes = r.get("edge.ingress.body_bytes", size);
@@ -80,6 +83,7 @@ pub(super) fn parse(r: &mut Reader) -> Option<IngressConf> {
         keepalive_requests: keepalive_requests?.map(bounded),
         max_connections: max_connections?,
         max_connections_per_client: max_connections_per_client?.map(bounded),
+        shutdown_delay: shutdown_delay?,
         header_bytes: header_bytes?,
         uri_bytes: uri_bytes?,
         body_bytes: body_bytes?,

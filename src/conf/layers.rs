@@ -82,6 +82,7 @@ impl Layers {
             ("edge.ingress.rps_limit", "--rps", one(&flags.rps)),
             ("edge.ingress.max_inflight", "--inflight", one(&flags.inflight)),
             ("edge.log.level", "--log-level", one(&flags.log_level)),
+            ("daemon", "--daemon", flags.daemon.then(|| Node::plain(Mark::default(), "true"))),
         ];
         for (path, flag, node) in given {
             if let Some(node) = node {

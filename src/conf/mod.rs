@@ -46,7 +46,7 @@ pub use admin::AdminConf;
 pub use bind::BindConf;
 pub use cas::{CasBacking, CasConf, Durability};
 pub use certificate::{CertConf, Certificate, EXPIRES_SOON, Fault, Stamp};
-pub use edge::{Edge, Mode};
+pub use edge::{Edge, MAX_LISTENERS, Mode};
 pub use error::ConfErrors;
 pub use fill::{CircuitConf, FillConf, RetryConf, RetryOn};
 pub use http::{CorsConf, DecodeConf, HttpConf};
@@ -94,6 +94,8 @@ pub struct Flags {
     pub inflight: Option<String>,
     /// `--log-level`.
     pub log_level: Option<String>,
+    /// `--daemon`.
+    pub daemon: bool,
 }
 
 impl Conf {

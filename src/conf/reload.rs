@@ -46,10 +46,16 @@ rows! {
     "fast_timeout_to_tokio_threshold_seconds", Upgrade, server.fast_timeout_to_tokio_threshold_seconds;
     "grace_period_seconds", Upgrade, server.grace_period_seconds;
     "graceful_shutdown_timeout_seconds", Upgrade, server.graceful_shutdown_timeout_seconds;
+    "daemon", Upgrade, server.daemon;
+    "daemon_ready_timeout_seconds", Upgrade, server.daemon_ready_timeout_seconds;
+    "error_log", Upgrade, server.error_log;
+    "pid_file", Upgrade, server.pid_file;
+    "upgrade_sock", Upgrade, server.upgrade_sock;
     "ca_file", Now, server.ca_file | server.ca_digest;
     "edge.bind", Upgrade, edge.bind;
     "edge.metrics", Upgrade, edge.metrics;
     "edge.mode", Now, edge.mode;
+    "edge.upgrade_timeout", Upgrade, edge.upgrade_timeout;
     "edge.public_url", Now, edge.public_url;
     "edge.packs", Now, edge.packs;
     "edge.origins", Now, edge.origins;
@@ -92,6 +98,7 @@ rows! {
     "edge.ingress.keepalive_requests", Now, edge.ingress.keepalive_requests;
     "edge.ingress.max_connections", Now, edge.ingress.max_connections;
     "edge.ingress.max_connections_per_client", Now, edge.ingress.max_connections_per_client;
+    "edge.ingress.shutdown_delay", Upgrade, edge.ingress.shutdown_delay;
     "edge.ingress.header_bytes", Now, edge.ingress.header_bytes;
     "edge.ingress.uri_bytes", Now, edge.ingress.uri_bytes;
     "edge.ingress.body_bytes", Now, edge.ingress.body_bytes;

@@ -79,6 +79,16 @@ keys! {
         "How long requests and fills in flight may go on after a stop was asked for, in seconds.";
     "graceful_shutdown_timeout_seconds", Number(0, DAY_SECONDS), "5",
         "How long the runtimes may then take to end, in seconds.";
+    "daemon", Bool, "false",
+        "Whether the process detaches from its terminal; the command returns once it serves, or says why it does not. Needs `error_log`.";
+    "daemon_ready_timeout_seconds", Number(1, DAY_SECONDS), "600",
+        "How long that command waits for it, in seconds.";
+    "error_log", OrNull(&Path), "null",
+        "File that standard error, and with it the log, is appended to; SIGUSR1 opens it anew. `null` leaves standard error as it is.";
+    "pid_file", OrNull(&Path), "null",
+        "File with the id of the process that serves; removed when it stops.";
+    "upgrade_sock", OrNull(&Path), "var/run/upgrade.sock",
+        "Where a new process is given the listeners of the old one; in a directory of its own, made with mode 0700. `null` is no upgrades. See docs/lifecycle.md.";
     "ca_file", OrNull(&Path), "null",
         "Trust anchors for https origins, in PEM; `null` is the system's, of the package `ca-certificates`.";
 
@@ -100,6 +110,8 @@ keys! {
         "Where `/metrics`, `/version` and the probes are served; `null` or `off` is nowhere.";
     "edge.mode", Choice(&["offline", "live"]), "offline",
         "Where misses go: `offline` answers 404, and no packet leaves the machine; `live` asks `edge.origins`.";
+    "edge.upgrade_timeout", Time(ms(1000), HOUR), "60s",
+        "How long an upgrade may take until the new process serves; then the old one goes on.";
     "edge.public_url", OrNull(&Url), "null",
         "Base of the absolute URLs in TileJSON; `null` makes them from an allowed Host, else from the address that is listened on.";
     "edge.packs", Packs, "[]",
@@ -222,6 +234,8 @@ keys! {
         "Connections of clients at a time, at most as many as the descriptors allow with 256 to spare; 503 above.";
     "edge.ingress.max_connections_per_client", OrNull(&Number(1, 10_000_000)), "null",
         "Connections of one client at a time: an IPv4 address, or an IPv6 network of 64 bits; 503 above; `null` is no bound.";
+    "edge.ingress.shutdown_delay", Time(Duration::ZERO, HOUR), "0s",
+        "How long connections are still accepted after a stop was asked for and `/readyz` says 503: time for a balancer to notice.";
     "edge.ingress.header_bytes", Size(KIB, MIB - KIB), "32KiB",
         "Bound on a request's header block; 431 above.";
     "edge.ingress.uri_bytes", Size(64, MIB - KIB), "8KiB",
@@ -265,7 +279,7 @@ keys! {
 
 /// Every section, in the order of the documents.
 pub static SECTIONS: &[Section] = &[
-    Section { path: "", help: "Pingora's own keys: threads, stopping, trust." },
+    Section { path: "", help: "Pingora's own keys: threads, stopping, upgrades, trust." },
     Section { path: "edge", help: "What is served, and where." },
     Section { path: "edge.bind[]", help: "A listener of assets." },
     Section { path: "edge.bind[].tls[]", help: "A certificate." },
@@ -290,23 +304,18 @@ pub static SECTIONS: &[Section] = &[
 static LATER: &[&str] = &[
     "client_bind_to_ipv4",
     "client_bind_to_ipv6",
-    "daemon",
     "daemon_notify_timeout_seconds",
-    "daemon_ready_timeout_seconds",
     "daemon_wait_for_ready",
     "downstream_tls_offload_thread_per_pool",
     "downstream_tls_offload_threadpools",
-    "error_log",
     "group",
     "max_retries",
-    "pid_file",
     "runtime_enable_alt_timer",
     "runtime_metrics_poll_time_histogram",
     "runtime_metrics_poll_time_histogram_buckets",
     "runtime_metrics_poll_time_histogram_resolution_micros",
     "runtime_metrics_poll_time_histogram_scale",
     "s2n_config_cache_size",
-    "upgrade_sock",
     "upgrade_sock_connect_accept_max_retries",
     "upstream_connect_offload_thread_per_pool",
     "upstream_connect_offload_threadpools",

@@ -47,7 +47,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use crate::fill::{FillHead, PassBody, Reader};
 use crate::observe::faults;
 use crate::observe::metrics::{Method, Reason};
-use crate::observe::readiness::{Condition, READINESS};
+use crate::observe::readiness::READINESS;
 use crate::rules::{header as fields, via};
 use crate::shed::Shed;
 
@@ -263,10 +263,9 @@ impl ProxyHttp for Edge {
         ctx.enter(session)?;
         let ingress = &ctx.now.settings.ingress;
         if session.get_keepalive().is_some() {
-            let draining = !READINESS.holds(Condition::NotDraining);
             // Zero would mean for ever.
             let seconds = ingress.keepalive.map(|keepalive| keepalive.as_secs().max(1));
-            session.set_keepalive(if draining { None } else { seconds });
+            session.set_keepalive(if READINESS.ending() { None } else { seconds });
         }
         session.set_read_timeout(Some(ingress.timeout));
         // On HTTP/1 the connection sees better what its client takes (`front/conn/stall`).

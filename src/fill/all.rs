@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 
 use super::Fills;
 use crate::store::cas;
@@ -38,21 +38,23 @@ impl AllFills {
 }
 
 /// Fills are worked on for as long as somebody has their lease: whoever may still ask for one.
-pub struct Lease(#[expect(dead_code, reason = "its being dropped is what it tells")] oneshot::Sender<()>);
+pub struct Lease(#[expect(dead_code, reason = "its being dropped is what it tells")] watch::Sender<()>);
 
 /// Tells that a lease ended.
-pub struct Leased(oneshot::Receiver<()>);
+#[derive(Clone)]
+pub struct Leased(watch::Receiver<()>);
 
 /// A lease, and who hears of its end.
 pub fn lease() -> (Lease, Leased) {
-    let (lease, leased) = oneshot::channel();
+    let (lease, leased) = watch::channel(());
     (Lease(lease), Leased(leased))
 }
 
 impl Leased {
     /// Wait until the lease has ended.
     pub async fn ended(self) {
+        let mut lease = self.0;
         // Nothing is ever sent.
-        let _ = self.0.await;
+        while lease.changed().await.is_ok() {}
     }
 }

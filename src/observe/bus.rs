@@ -2,6 +2,7 @@
 //!
 //! It is bounded. A listener that falls behind loses the oldest events, which `bus_lagged_total` counts; whoever publishes never waits.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, SystemTime};
@@ -10,7 +11,7 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use super::faults;
-use super::metrics::{BUS_LAGGED, Bus};
+use super::metrics::{BUS_LAGGED, Bus, Component, SERVICE_RESTARTS};
 
 pub use super::event::Event;
 
@@ -86,23 +87,33 @@ impl Listener {
 
 /// Start the thread that tells the log what `events` hears. Subscribe before the first event.
 pub fn start_log_listener(mut events: Listener) -> std::io::Result<()> {
-    std::thread::Builder::new().name("events".into()).spawn(move || {
-        loop {
-            match events.0.blocking_recv() {
-                Ok(Message::Event((_, event))) => {
-                    faults::stall("events.tell");
-                    event.told().log();
-                }
-                Ok(Message::Flush(done)) => {
-                    // Whoever waited may have given up.
-                    let _ = done.try_send(());
-                }
-                Err(RecvError::Lagged(lost)) => BUS_LAGGED.add(Bus::Events, lost),
-                Err(RecvError::Closed) => return,
-            }
+    let listen = move || {
+        // One event that makes it panic is lost; those behind it are not.
+        while catch_unwind(AssertUnwindSafe(|| tell(&mut events))).is_err() {
+            SERVICE_RESTARTS.inc(Component::EventLog);
+            log::error!(event = "service_restarted", component = Component::EventLog.as_str(); "");
         }
-    })?;
-    Ok(())
+    };
+    std::thread::Builder::new().name("events".into()).spawn(listen).map(drop)
+}
+
+/// Tell the log what happens, until nothing can happen any more.
+fn tell(events: &mut Listener) {
+    loop {
+        match events.0.blocking_recv() {
+            Ok(Message::Event((_, event))) => {
+                faults::stall("events.tell");
+                faults::panic_here("events.tell");
+                event.told().log();
+            }
+            Ok(Message::Flush(done)) => {
+                // Whoever waited may have given up.
+                let _ = done.try_send(());
+            }
+            Err(RecvError::Lagged(lost)) => BUS_LAGGED.add(Bus::Events, lost),
+            Err(RecvError::Closed) => return,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@
 //! `point=action`, then `@2` for the second passing alone, `@..3` for the first three, nothing for all. Actions: `eio` and `enospc`
 //! (errors of [`hit`]), `stall:<duration>` ([`stall`]), `panic` ([`panic_here`]). Each rule counts its own passings.
 //! The points are `cas.write`, `cas.commit`, `cas.read`, `fill.worker`, `edge.request` (a request that was admitted), `edge.body` (each piece of a body),
-//! `events.tell` (the log hears of an event), `audit.write`, `cas.probe` (whether the CAS takes writes) and `boot.listen` (the listeners accept, and
-//! nobody was told).
+//! `events.tell` (the log hears of an event), `audit.write`, `cas.probe` (whether the CAS takes writes), `log.writer`, and what begins with `boot.`: the
+//! threads and tasks that the start makes, and `boot.listen` (the listeners accept, and nobody was told).
 
 #[cfg(feature = "faults")]
 pub use armed::{arm, hit, panic_here, stall};
@@ -51,7 +51,7 @@ mod armed {
     const VARIABLE: &str = "SVC_EDGE_FAULTS";
 
     /// Points that there are: a rule for another one would never do anything.
-    const POINTS: [&str; 10] = [
+    const POINTS: &[&str] = &[
         "cas.write",
         "cas.commit",
         "cas.read",
@@ -61,7 +61,16 @@ mod armed {
         "edge.body",
         "events.tell",
         "audit.write",
+        "log.writer",
         "boot.listen",
+        "boot.pack_watcher",
+        "boot.cas_keeper",
+        "boot.digester",
+        "boot.fills",
+        "boot.hangup",
+        "boot.upgrade",
+        "boot.watchdog",
+        "boot.listener",
     ];
 
     static RULES: OnceLock<Result<Vec<Rule>, String>> = OnceLock::new();
@@ -151,8 +160,8 @@ mod armed {
 
     fn parse_rule(text: &str) -> Result<Rule, String> {
         let (point, rest) = text.split_once('=').ok_or(format!("{text}: no action"))?;
-        let known = POINTS.into_iter().find(|known| *known == point);
-        let point = known.ok_or_else(|| format!("{point}: no such point; there are {}", POINTS.join(", ")))?;
+        let known = POINTS.iter().find(|known| **known == point);
+        let point = *known.ok_or_else(|| format!("{point}: no such point; there are {}", POINTS.join(", ")))?;
         let (action, when) = rest.split_once('@').map_or((rest, None), |(action, when)| (action, Some(when)));
         let number = |digits: &str| {
             let number = digits.parse::<u64>().ok().filter(|number| *number > 0);

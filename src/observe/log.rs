@@ -5,6 +5,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -15,7 +16,8 @@ use log::kv::{Key, Value, VisitSource};
 use log::{Level, LevelFilter, Metadata, Record};
 
 use super::access;
-use super::metrics::{BUS_LAGGED, Bus};
+use super::faults;
+use super::metrics::{BUS_LAGGED, Bus, Component, SERVICE_RESTARTS};
 
 /// Lines that wait for the writer before new ones are dropped.
 const CAPACITY: usize = 8192;
@@ -79,7 +81,15 @@ pub fn start_writer() {
     let Some(logger) = LOGGER.get() else { return };
     let (sender, receiver) = sync_channel(CAPACITY);
     if logger.writer.set(sender).is_ok() {
-        let started = std::thread::Builder::new().name("log".into()).spawn(move || write_lines(logger, &receiver));
+        let write = move || {
+            // The lines that it had taken when it panicked are lost; those behind them are not.
+            while catch_unwind(AssertUnwindSafe(|| write_lines(logger, &receiver))).is_err() {
+                SERVICE_RESTARTS.inc(Component::LogWriter);
+                let component = [("component".to_owned(), Component::LogWriter.as_str().into())];
+                logger.write(&logger.render(Level::Error, "service_restarted", "", &component));
+            }
+        };
+        let started = std::thread::Builder::new().name("log".into()).spawn(write);
         if let Err(error) = started {
             logger.write(&logger.render(Level::Error, "log_writer", &error.to_string(), &[]));
         }
@@ -254,6 +264,7 @@ fn write_lines(logger: &Logger, lines: &Receiver<Line>) {
     let mut buffer = String::new();
     while let Ok(first) = lines.recv() {
         let mut flushed = Vec::new();
+        faults::panic_here("log.writer");
         // Take what is there, so that a burst costs one write, but bound it.
         for line in std::iter::once(first).chain(lines.try_iter().take(255)) {
             match line {

@@ -1,6 +1,6 @@
 //! Readiness: a set of named conditions. `/readyz` is 200 while all of them hold.
 
-use std::sync::atomic::{AtomicU32, Ordering::AcqRel, Ordering::Acquire};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
 use std::sync::{Mutex, PoisonError};
 
 use super::bus::{self, Event};
@@ -36,6 +36,8 @@ const CONDITIONS: [(Condition, &str); 6] = [
 /// The conditions that hold: one bit each.
 pub struct Readiness {
     bits: AtomicU32,
+    /// Another process serves in place of this one, on the same addresses: nothing is missing there.
+    retiring: AtomicBool,
     /// Held while a change is told, so that gauge and events come in the order of the changes.
     telling: Mutex<()>,
 }
@@ -49,7 +51,7 @@ impl Readiness {
         let bits = 1 << Condition::NotDraining as u32
             | 1 << Condition::FillWorkers as u32
             | 1 << Condition::ShedderStable as u32;
-        Self { bits: AtomicU32::new(bits), telling: Mutex::new(()) }
+        Self { bits: AtomicU32::new(bits), retiring: AtomicBool::new(false), telling: Mutex::new(()) }
     }
 
     /// Say whether `condition` holds; tell the bus when that changes what `/readyz` answers.
@@ -73,6 +75,17 @@ impl Readiness {
     /// Whether all of them hold.
     pub fn ready(&self) -> bool {
         self.bits.load(Acquire) == ALL
+    }
+
+    /// Say that another process took this one's place. Whoever still asks this one for its readiness, on a connection from before, asks about
+    /// the place: it stays ready.
+    pub fn retire(&self) {
+        self.retiring.store(true, Release);
+    }
+
+    /// Whether the process will end: answers then say that their connection closes.
+    pub fn ending(&self) -> bool {
+        !self.holds(Condition::NotDraining) || self.retiring.load(Acquire)
     }
 
     /// The names of those that don't.
@@ -141,5 +154,17 @@ mod tests {
             assert_eq!(*condition as usize, flat, "the order of the bits");
         }
         assert_eq!(readiness.count(), CONDITIONS.len());
+    }
+
+    #[test]
+    fn who_was_relieved_ends_and_stays_ready() {
+        let readiness = Readiness::new();
+        CONDITIONS.iter().for_each(|(condition, _)| readiness.set(*condition, true));
+        assert!(!readiness.ending());
+        readiness.retire();
+        assert!(readiness.ending() && readiness.ready());
+        let stopping = Readiness::new();
+        stopping.set(Condition::NotDraining, false);
+        assert!(stopping.ending());
     }
 }

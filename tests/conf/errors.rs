@@ -68,16 +68,11 @@ fn errors_end_at_a_hundred() {
 fn keys_of_later_versions_are_refused_as_such_and_not_as_unknown() {
     for (text, place, path) in [
         ("max_retries: 3\n", "1:1", "max_retries"),
-        ("daemon: false\n", "1:1", "daemon"),
-        ("pid_file: x.pid\n", "1:1", "pid_file"),
-        ("error_log: e.log\n", "1:1", "error_log"),
         ("working_directory: /\n", "1:1", "working_directory"),
         ("user: www\n", "1:1", "user"),
         ("group: www\n", "1:1", "group"),
         ("daemon_wait_for_ready: true\n", "1:1", "daemon_wait_for_ready"),
-        ("daemon_ready_timeout_seconds: 1\n", "1:1", "daemon_ready_timeout_seconds"),
         ("daemon_notify_timeout_seconds: 1\n", "1:1", "daemon_notify_timeout_seconds"),
-        ("upgrade_sock: u.sock\n", "1:1", "upgrade_sock"),
         ("upgrade_sock_connect_accept_max_retries: 1\n", "1:1", "upgrade_sock_connect_accept_max_retries"),
     ] {
         one_error(file(text), &format!("c.yaml:{place}: "), &[&format!("`{path}` is not in this version of svc-edge")]);
@@ -111,4 +106,35 @@ fn a_public_url_is_a_base_without_a_trailing_slash() {
     ] {
         assert!(url(text).is_err(), "{text}");
     }
+}
+
+#[test]
+fn a_daemon_whose_log_nobody_would_see_is_refused() {
+    let loaded = file("daemon: true\nerror_log: e.log\n").unwrap();
+    assert!(loaded.server.daemon);
+    one_error(file("daemon: true\n"), "c.yaml:1:9: ", &["`daemon` is true without `error_log`"]);
+    let flags = Flags { daemon: true, ..Flags::default() };
+    one_error(Conf::from_parts(None, [], &flags), "--daemon: ", &["without `error_log`"]);
+    let loaded = Conf::from_parts(Some(("c.yaml", b"daemon: false\nerror_log: e.log\n")), [], &flags).unwrap();
+    assert!(loaded.server.daemon, "a flag stands over the file");
+}
+
+#[test]
+fn a_socket_for_upgrades_needs_a_path_that_fits_and_a_directory() {
+    let path = |path: &str| file(&format!("upgrade_sock: {path}\n"));
+    for bad in ["u.sock", "/", "x/.."] {
+        one_error(path(bad), "c.yaml:1:15: ", &["`upgrade_sock` names no directory"]);
+    }
+    assert!(path(&format!("/{}/u", "d".repeat(104))).is_ok());
+    one_error(path(&format!("/{}/u", "d".repeat(105))), "c.yaml:1:15: ", &["longer", "107 bytes"]);
+}
+
+#[test]
+fn more_listeners_than_an_upgrade_can_hand_over_are_refused() {
+    let bind = |count: usize| {
+        let list: Vec<_> = (0..count).map(|number| format!("127.0.0.1:{}", 10_000 + number)).collect();
+        file(&format!("edge:\n  bind: [{}]\n", list.join(", ")))
+    };
+    assert!(bind(31).is_ok());
+    one_error(bind(32), "c.yaml:2:9: ", &["`edge.bind` has more listeners", "32"]);
 }

@@ -12,6 +12,10 @@ pub const OTHERS: &[(&str, &str)] = &[
     ("fast_timeout_to_tokio_threshold_seconds", "null"),
     ("grace_period_seconds", "0"),
     ("graceful_shutdown_timeout_seconds", "7"),
+    ("daemon_ready_timeout_seconds", "7"),
+    ("error_log", "var/error.log"),
+    ("pid_file", "var/edge.pid"),
+    ("upgrade_sock", "null"),
     ("ca_file", "tests/conf/fixtures/ca.pem"),
     ("edge.bind", "[\"[::1]:0\", localhost:81]"),
     ("edge.bind[].tls", "{cert: tests/conf/fixtures/cert.pem, key: tests/conf/fixtures/key.pem}"),
@@ -19,6 +23,7 @@ pub const OTHERS: &[(&str, &str)] = &[
     ("edge.bind[].proxy_protocol", "true"),
     ("edge.metrics", "off"),
     ("edge.mode", "live"),
+    ("edge.upgrade_timeout", "5s"),
     ("edge.public_url", "https://tiles.example/base/"),
     ("edge.packs", "[{path: x.pmtiles}]"),
     ("edge.packs[].name", "q"),
@@ -74,6 +79,7 @@ pub const OTHERS: &[(&str, &str)] = &[
     ("edge.ingress.keepalive_requests", "null"),
     ("edge.ingress.max_connections", "1"),
     ("edge.ingress.max_connections_per_client", "7"),
+    ("edge.ingress.shutdown_delay", "5s"),
     ("edge.ingress.header_bytes", "8KiB"),
     ("edge.ingress.uri_bytes", "1KiB"),
     ("edge.ingress.body_bytes", "0"),
@@ -96,16 +102,16 @@ pub const OTHERS: &[(&str, &str)] = &[
     ("edge.log.audit", "var/audit.log"),
 ];
 
-/// `version` has one value; what items can't be without is in every document.
+/// `version` has one value; a daemon needs a second key; what items can't be without is in every document.
 pub const WITHOUT_OTHERS: &[&str] = &[
     "version",
+    "daemon",
     "edge.bind[].addr",
     "edge.bind[].tls[].cert",
     "edge.bind[].tls[].key",
     "edge.packs[].path",
     "edge.origins[].url",
 ];
-
 /// The defaults, with the item that a document of `key` has.
 pub fn base(key: &Key) -> Conf {
     let mut base = defaults();

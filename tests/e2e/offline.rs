@@ -7,7 +7,7 @@ use crate::http::Client;
 use crate::server::{BINARY, await_answer, free_address};
 
 #[test]
-fn the_server_connects_to_nothing_but_its_own_listeners() {
+fn the_server_connects_to_nothing() {
     if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
         // CI installs it; a laptop may lack it.
         eprintln!("strace is not installed: nothing was watched");
@@ -47,12 +47,7 @@ fn the_server_connects_to_nothing_but_its_own_listeners() {
     assert!(Command::new("kill").arg(server.trim()).status().unwrap().success());
     child.wait().unwrap();
     let trace = std::fs::read_to_string(&trace).unwrap();
-    let own = [address.port(), admin.port()].map(|port| format!("htons({port})"));
-    let connects: Vec<_> = trace.lines().filter(|line| line.contains("connect(")).collect();
-    assert!(!connects.is_empty(), "the check of the own listeners was traced");
-    for line in connects {
-        let local = line.contains("127.0.0.1") && own.iter().any(|port| line.contains(port.as_str()));
-        assert!(local || line.contains("resumed"), "{line}");
-    }
+    assert!(trace.contains("socket(AF_INET"), "the listeners were traced: {trace}");
+    assert!(!trace.contains("connect("), "{trace}");
     assert!(!trace.contains("SOCK_DGRAM"), "no resolver was asked: {trace}");
 }

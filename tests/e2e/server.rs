@@ -179,8 +179,21 @@ impl Setup {
         self.spawn(Command::new(BINARY))
     }
 
+    /// Import, run the server by `command`, and wait until it listens.
+    fn spawn(self, command: Command) -> Server {
+        let mut server = self.run(command);
+        server.learn_addresses();
+        server
+    }
+
+    /// Start one that will not listen.
+    #[allow(dead_code, reason = "the tests under faults use it, which share this file")]
+    pub fn start_unlistening(self) -> Server {
+        self.run(Command::new(BINARY))
+    }
+
     /// Import, then run the server by `command`.
-    fn spawn(self, mut command: Command) -> Server {
+    fn run(self, mut command: Command) -> Server {
         let conf = self.dir.path().join("svc-edge.yaml");
         std::fs::write(&conf, self.yaml()).expect("a conf");
         if let Some(root) = &self.import {
@@ -193,15 +206,16 @@ impl Setup {
                 .expect("the binary runs");
             assert!(done.status.success(), "import: {}", String::from_utf8_lossy(&done.stderr));
         }
-        let mut child = command
-            .arg("--conf")
-            .arg(&conf)
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .current_dir(self.dir.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
+        command.arg("--conf").arg(&conf).envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.current_dir(self.dir.path());
+        Server::launch(command, self.dir, conf)
+    }
+}
+
+impl Server {
+    /// Run `command`, whose log is read; it may listen nowhere yet.
+    fn launch(mut command: Command, dir: TempDir, conf: PathBuf) -> Server {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         let log = Arc::new(Mutex::new(Vec::new()));
         let (lines, kept) = (BufReader::new(child.stderr.take().expect("stderr")), log.clone());
         std::thread::spawn(move || {
@@ -214,26 +228,41 @@ impl Setup {
         });
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         let (pid, claimed) = (child.id(), Mutex::default());
-        let mut server = Server {
-            dir: self.dir,
-            address: nowhere,
-            addresses: vec![nowhere; self.bind.len()],
-            admin: nowhere,
-            conf,
-            child,
-            pid,
-            log,
-            claimed,
-            ended: false,
-        };
-        server.learn_addresses();
-        server
+        let addresses = Vec::new();
+        Server { dir, address: nowhere, addresses, admin: nowhere, conf, child, pid, log, claimed, ended: false }
     }
-}
 
-impl Server {
+    /// A process with this server's conf that is to take its place, and waits for that. This server outlives it, for its directory.
+    pub fn successor(&self, arguments: &[&str]) -> Server {
+        let mut command = Command::new(BINARY);
+        command.arg("--upgrade").args(arguments).arg("--conf").arg(&self.conf).current_dir(self.home());
+        Server::launch(command, tempfile::tempdir().expect("a directory"), self.conf.clone())
+    }
+
+    /// The directory that it was started in.
+    fn home(&self) -> &Path {
+        self.conf.parent().expect("the conf is in a directory")
+    }
+
+    /// As [`Server::successor`], with another conf.
+    pub fn successor_with(&self, conf: &Path) -> Server {
+        let mut command = Command::new(BINARY);
+        command.args(["--upgrade", "--conf"]).arg(conf).current_dir(self.home());
+        Server::launch(command, tempfile::tempdir().expect("a directory"), conf.to_owned())
+    }
+
+    /// Have another process take this server's place; this one has ended when it returns.
+    pub fn upgraded(&mut self) -> Server {
+        let mut successor = self.successor(&[]);
+        successor.eventually("waiting", || !successor.logged("upgrade_waiting").is_empty());
+        self.signal("QUIT");
+        successor.learn_addresses();
+        assert!(self.wait().success(), "the log: {:#?}", self.story());
+        successor
+    }
+
     /// The server's log says where it listens: first the public listeners, then the admin's.
-    fn learn_addresses(&mut self) {
+    pub fn learn_addresses(&mut self) {
         let until = Instant::now() + Duration::from_secs(20);
         loop {
             let told = self.logged("listening");
@@ -337,8 +366,12 @@ impl Server {
 
     /// Send a signal to the process we started.
     pub fn signal(&self, name: &str) {
-        let sent =
-            Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status().expect("kill runs");
+        self.signal_to(self.pid().into(), name);
+    }
+
+    /// Send a signal to a process that this server started.
+    pub fn signal_to(&self, pid: u64, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status().expect("kill runs");
         assert!(sent.success());
     }
 

@@ -11,6 +11,7 @@ mod server;
 mod support;
 
 mod disk;
+mod lifecycle;
 mod listeners;
 mod panics;
 mod places;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::Part;
-use crate::boot::bounds;
+use crate::boot::fronting::bounds;
 use crate::conf::Conf;
 use crate::edge::{Bounds, Certificates, Front, Settings};
 use crate::shed::Shed;

@@ -96,6 +96,7 @@ label! {
     Component {
         PackWatcher = "pack_watcher", CasKeeper = "cas_keeper", Digester = "digester", FillWorker = "fill_worker",
         FillCommitter = "fill_committer", AuditWriter = "audit_writer", CertificateWatcher = "certificate_watcher",
+        LogWriter = "log_writer", EventLog = "event_log", Signals = "signals", Watchdog = "watchdog",
     }
 }
 
@@ -107,6 +108,11 @@ label! {
 label! {
     /// A bounded channel whose reader may lag.
     Bus { Events = "events", Log = "log", Access = "access", Audit = "audit" }
+}
+
+label! {
+    /// How an upgrade ended.
+    UpgradeResult { Ok = "ok", Failed = "failed" }
 }
 
 label! {
@@ -166,6 +172,8 @@ pub static VERIFY_FAILURES: Counters<VerifyKind> = Counters::new();
 pub static IO_TIMEOUTS: Counters<TimeoutOp> = Counters::new();
 /// Restarts of supervised components.
 pub static SERVICE_RESTARTS: Counters<Component> = Counters::new();
+/// Upgrades, by how they ended.
+pub static UPGRADES: Counters<UpgradeResult> = Counters::new();
 /// Events and log lines lost because their reader could not keep up.
 pub static BUS_LAGGED: Counters<Bus> = Counters::new();
 /// Writes of the audit file that failed.
@@ -335,6 +343,12 @@ pub static TABLE: &[Metric] = &[
         ["component"],
         Source::Family(&SERVICE_RESTARTS),
         "Restarts of a supervised component after a panic."
+    ),
+    row!(
+        "upgrades_total",
+        ["result"],
+        Source::Family(&UPGRADES),
+        "Upgrades: `ok` is counted by the process that took over, `failed` by the one that went on."
     ),
     row!("edge_queue_depth", ["queue"], Source::Gauges(&QUEUE_DEPTH), "What waits in a bounded queue now."),
     row!(

@@ -65,12 +65,7 @@ fn offline_no_origin_of_the_conf_is_ever_connected_to() {
         return;
     }
     let trace = std::fs::read_to_string(&trace).unwrap();
-    let own = [address.port(), admin.port()].map(|port| format!("htons({port})"));
-    let connects: Vec<_> = trace.lines().filter(|line| line.contains("connect(")).collect();
-    assert!(!connects.is_empty(), "the check of the own listeners was traced");
-    for line in connects {
-        let local = line.contains("127.0.0.1") && own.iter().any(|port| line.contains(port.as_str()));
-        assert!(local || line.contains("resumed"), "{line}");
-    }
+    assert!(trace.contains("socket(AF_INET"), "the listeners were traced: {trace}");
+    assert!(!trace.contains("connect("), "{trace}");
     assert!(!trace.contains("SOCK_DGRAM"), "no resolver was asked: {trace}");
 }
