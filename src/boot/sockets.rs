@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::net::sockopt::socket_acceptconn;
 
 use crate::conf::Conf;
+use crate::edge::prepare_listener;
 
 /// What is served on a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +94,7 @@ impl Sockets {
     /// A socket for every address of the conf, whose ports of 0 become those that are listened on: from `inherited` where one fits, else
     /// bound. Errors: the first address that can't be bound.
     pub fn open(conf: &mut Conf, inherited: Vec<Socket>) -> Result<Self, String> {
+        let write_timeout = conf.edge.ingress.write_timeout;
         let mut inherited: Vec<_> = inherited.into_iter().map(Some).collect();
         let mut places: Vec<_> = places(conf).into_iter().map(|(role, place)| (role, place, None)).collect();
         // An address that the conf names is never taken for a port of 0.
@@ -117,6 +119,10 @@ impl Sockets {
         for (role, place, socket) in places {
             let socket = socket.map_or_else(|| Socket::bind(role, *place), Ok)?;
             *place = socket.address;
+            if role == Role::Edge {
+                prepare_listener(&socket, write_timeout)
+                    .map_err(|error| format!("cannot listen on {}: {error}", socket.address))?;
+            }
             sockets.push(socket);
         }
         Ok(Self(Mutex::new(sockets)))

@@ -6,6 +6,7 @@
 mod bounds;
 mod conn;
 mod h2;
+mod listener;
 mod places;
 mod proxied;
 mod state;
@@ -39,6 +40,7 @@ use proxied::Received;
 use state::{ConnState, Phase};
 
 pub use bounds::Bounds;
+pub use listener::prepare as prepare_listener;
 pub use state::{Fate, Underway};
 
 pub use tls::Certificates;

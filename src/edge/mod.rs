@@ -51,7 +51,7 @@ use crate::observe::readiness::READINESS;
 use crate::rules::{header as fields, via};
 use crate::shed::Shed;
 
-pub use front::{Bounds, Certificates, Front, Handshake, Listener};
+pub use front::{Bounds, Certificates, Front, Handshake, Listener, prepare_listener};
 pub use live::Live;
 pub use lookup::Stores;
 pub use now::{Generations, Now};

@@ -240,3 +240,23 @@ fn what_is_no_request_is_told_so_with_a_reason_and_counted() {
     client.send(b"\x00\r\n\r\n");
     assert_eq!(client.response(false).unwrap().status, 400);
 }
+
+#[test]
+fn a_crowd_of_readers_that_take_nothing_is_in_nobodys_way() {
+    let large = noise(8 << 20, 4);
+    let server = setup().asset("a.txt", b"hello").asset("large", &large).start();
+    let before = server.rss();
+    let crowd: Vec<_> = (0..300)
+        .map(|_| {
+            let mut stream = TcpStream::connect(server.address).unwrap();
+            stream.write_all(format!("GET {LARGE} HTTP/1.1\r\nHost: edge.test\r\n\r\n").as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    beside(&server, || server.eventually("they are answered", || server.metric("edge_inflight") >= 300.0));
+    // A chunk of 64 KiB each; what they have not taken stands nowhere.
+    let grown = server.rss().saturating_sub(before);
+    assert!(grown < 96 << 20, "{} MiB", grown >> 20);
+    drop(crowd);
+    server.eventually("nothing in flight", || server.metric("edge_inflight") == 0.0);
+}

@@ -134,7 +134,9 @@ impl Conn {
     /// Nothing has come: how long may that last?
     fn wait_to_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let ending = self.watch(cx);
-        if !self.state.is_idle() {
+        // HTTP/2 may have taken the last of an answer, and still have to write it.
+        let idle = self.state.is_idle() && self.stall.is_none();
+        if !idle {
             self.linger_by = None;
         }
         let (deadline, wait) = match self.state.phase() {
@@ -144,7 +146,7 @@ impl Conn {
             }
             Phase::Preface => (self.first_by, Wait::Rest),
             // A client that was not told yet may be about to ask.
-            Phase::Waiting | Phase::Streams if ending && self.state.is_idle() => {
+            Phase::Waiting | Phase::Streams if ending && idle => {
                 (*self.linger_by.get_or_insert_with(|| Instant::now() + LINGER), Wait::Begin)
             }
             Phase::Waiting if self.state.is_new() => (self.first_by, Wait::Begin),
