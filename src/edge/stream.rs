@@ -273,11 +273,8 @@ async fn pump(
     }
 }
 
-/// Wait until the client closes its connection, or is found to be gone.
+/// Wait until the client closes its connection, or over HTTP/2 its stream, or is found to be gone.
 async fn gone(session: &mut Session) -> Box<Error> {
-    if session.as_http1().is_none() {
-        return pending().await;
-    }
     match session.as_downstream_mut().read_body_or_idle(true).await {
         Err(error) if *error.etype() != ErrorType::ConnectError => error.into_down(),
         // Bytes of a next request: it gets no answer on this connection, which ends with this one.

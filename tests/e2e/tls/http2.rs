@@ -12,7 +12,7 @@ use h2::{Reason, RecvStream};
 use http::{HeaderMap, Request, StatusCode, Version};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use svc_edge_origin::{Origin, Script, pattern};
+use svc_edge_origin::{Gate, Origin, Script, pattern};
 
 use super::*;
 use crate::authority::Authority;
@@ -393,4 +393,29 @@ fn a_client_that_resets_its_streams_leaves_nothing_behind() {
         assert_eq!(fetch(&requests, "GET", "/edge/assets/site/a.txt", &[]).await.body, b"hello");
     });
     server.eventually("nothing in flight", || server.metric("edge_inflight") == 0.0);
+}
+
+#[test]
+fn a_stream_that_is_reset_while_the_origin_is_silent_is_missed_at_once() {
+    let (origin, gate) = (Origin::start(), Gate::new());
+    origin.route("/s/a", Script::fresh(60).pattern(1000).wait(&gate).pattern(1000));
+    origin.route("/s/b", Script::status(200).cache_control("no-store").pattern(1000).wait(&gate).pattern(1000));
+    let live = format!(
+        "  mode: live\n  fill: {{read_timeout: 60s}}\n  origins:\n    - {{prefix: live/, url: \"{}\", allow_private: true}}\n",
+        origin.url("/s/")
+    );
+    let (setup, authority, _) = secure(setup().edge(&live));
+    let server = setup.start();
+    run(async {
+        let requests = connected(&server, &authority).await;
+        for path in ["/edge/assets/live/a", "/edge/assets/live/b"] {
+            let (status, _, body) = ask(&requests, "GET", path, &[]).await.unwrap();
+            assert_eq!(status, 200);
+            drop(body);
+        }
+        // The connection goes on.
+        assert_eq!(fetch(&requests, "GET", "/healthz", &[]).await.status, 200);
+        tokio::task::block_in_place(|| server.eventually("missed", || server.metric("edge_inflight") == 0.0));
+    });
+    gate.open();
 }
