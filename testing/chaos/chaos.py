@@ -31,8 +31,8 @@ def conf_keys(binary):
     page = subprocess.run([binary, "docs", "conf"], capture_output=True, text=True, check=True).stdout
     keys, section = set(), ""
     for line in page.splitlines():
-        if line.startswith("## `"):
-            section = line[4:-1] + "."
+        if line.startswith("## "):
+            section = line[4:-1] + "." if line.startswith("## `") else ""
         elif line.startswith("| `"):
             keys.add(section + line.split("`")[1])
     return keys

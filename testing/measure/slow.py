@@ -21,6 +21,8 @@ import time
 from measure import cpu_seconds, free_port, get, rss_mib, wait_for
 
 MODES = {
+    # What a normal client waits for on this machine in any case.
+    "nobody else": None,
     "slow headers (-H)": ["-H", "-i", "10", "-t", "GET", "-x", "24"],
     "slow bodies (-B)": ["-B", "-i", "10", "-s", "8192", "-t", "POST", "-x", "10"],
     "slow reading (-X)": ["-X", "-w", "512", "-y", "1024", "-n", "5", "-z", "32", "-k", "3"],
@@ -75,6 +77,12 @@ class Probe(threading.Thread):
                 self.wrong.append(f"{type(error).__name__}: {error}")
             self.waits.append(time.monotonic() - began)
 
+    def done(self):
+        """Stop it, and wait for its last answer."""
+        self.over.set()
+        self.join(60)
+        return self
+
     def ask(self):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
@@ -90,6 +98,9 @@ def attack(edge, options, connections, seconds):
     before, cpu = edge.refusals(), cpu_seconds(edge.process.pid)
     probe = Probe(edge.port)
     probe.start()
+    if options is None:
+        time.sleep(10)
+        return probe.done(), row(edge, probe, before, cpu, edge.descriptors(), rss_mib(edge.process.pid))
     url = f"http://127.0.0.1:{edge.port}/edge/assets/site/large"
     command = ["slowhttptest", "-c", connections, "-r", 500, "-l", seconds, "-p", 3, "-u", url, *options]
     process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -105,12 +116,14 @@ def attack(edge, options, connections, seconds):
         if process.poll() is None:
             process.kill()
         process.wait()
-    probe.over.set()
-    probe.join(60)
+    return probe.done(), row(edge, probe, before, cpu, most, rss)
+
+
+def row(edge, probe, before, cpu, descriptors, rss):
     refused = {reason: count - before.get(reason, 0) for reason, count in edge.refusals().items() if count != before.get(reason, 0)}
     words = ", ".join(f"{count:,} {reason}" for reason, count in sorted(refused.items())) or "nothing"
     cpu = cpu_seconds(edge.process.pid) - cpu
-    return probe, [f"{max(probe.waits) * 1000:.0f}", f"{len(probe.waits)}", f"{len(probe.wrong)}", f"{most:,}", f"{rss:.0f}", f"{cpu:.1f}", words]
+    return [f"{max(probe.waits) * 1000:.0f}", f"{len(probe.waits)}", f"{len(probe.wrong)}", f"{descriptors:,}", f"{rss:.0f}", f"{cpu:.1f}", words]
 
 
 def main():

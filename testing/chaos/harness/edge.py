@@ -41,10 +41,14 @@ class Edge:
 
     def launch(self):
         self.addresses = []
-        self.process = processes.start(
-            [self.binary, "--conf", self.file], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=self.directory
-        )
-        threading.Thread(target=self._read_log, args=(self.process.stderr,), daemon=True).start()
+        self.process = self.spawn()
+
+    def spawn(self, *options):
+        """A process of this server; its log is read with that of the others."""
+        command = [self.binary, "--conf", self.file, *options]
+        process = processes.start(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=self.directory)
+        threading.Thread(target=self._read_log, args=(process.stderr,), daemon=True).start()
+        return process
 
     def await_ready(self, limit=60):
         until = time.monotonic() + limit

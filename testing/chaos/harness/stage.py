@@ -41,10 +41,10 @@ class Skip(Exception):
 
 
 class Stage:
-    """What a fault is given. `store` is further keys of `edge.cas`."""
+    """What a fault is given. `keys` are the keys of the conf that this build knows."""
 
     def __init__(self, binary, keys, directory, short, fault):
-        self.binary, self.directory, self.short, self.fault = binary, directory, short, fault
+        self.binary, self.keys, self.directory, self.short, self.fault = binary, keys, directory, short, fault
         self.faults, self.notes = [], []
         # What is undone before the directory goes, the latest first.
         self.before_close = []
