@@ -30,4 +30,4 @@ def fault(name, title, holds=(), claims=(), also=None, store="", prepare=None):
 # What a fault of the origin must not touch.
 HITS = ("small", "large", "warm", "tile", "range")
 
-from faults import kills, origins, disks, errors, descriptors, readers, packs, store, stopped, upgrade  # noqa: E402,F401 (they register themselves)
+from faults import kills, origins, disks, errors, descriptors, readers, packs, store, stopped, upgrade, certificates  # noqa: E402,F401 (they register themselves)

@@ -5,6 +5,7 @@ import json
 import pathlib
 import re
 import signal
+import socket
 import string
 import subprocess
 import threading
@@ -13,13 +14,20 @@ import time
 from harness import processes
 
 
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 class Edge:
     """A server with a conf of its own below `directory`. It chooses its ports at the first start, and keeps them."""
 
     def __init__(self, binary, directory, conf):
         self.binary, self.directory, self.conf = binary, directory, conf
         self.file = directory / "svc-edge.yaml"
-        self.port = self.admin = 0
+        # The third is that of a listener with TLS, where a fault has one.
+        self.port = self.admin = self.tls = 0
         self.process = None
         self.lines, self.loud = 0, []
         self.addresses = []
@@ -90,7 +98,8 @@ class Edge:
                     # A panic, say: it must not go unseen.
                     entry = {"level": "error", "event": "no_json", "message": line.decode("utf-8", "replace").rstrip()}
                 if entry.get("event") == "listening":
-                    self.addresses.append(int(entry["address"].rpartition(":")[2]))
+                    port = int(entry["address"].rpartition(":")[2])
+                    self.addresses += [port] if port != self.tls else []
                 if entry.get("level", "").lower() in ("error", "warn"):
                     self.loud.append(entry)
 
