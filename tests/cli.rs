@@ -291,3 +291,25 @@ fn pages_made_from_tables_are_printed_as_they_stand_in_the_tree() {
         assert!(out == kept, "{file} is old: cargo run -- docs {page} > {file}");
     }
 }
+
+#[test]
+fn places_of_files_that_a_server_could_not_use_are_found_by_check() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = with_pack();
+    let run = dir.path().join("run");
+    std::fs::create_dir(&run).unwrap();
+    let checked = |mode: u32, conf: &str| {
+        std::fs::set_permissions(&run, std::fs::Permissions::from_mode(mode)).unwrap();
+        std::fs::write(dir.path().join("c.yaml"), conf).unwrap();
+        outcome(dir.path(), &["check", "--conf", "c.yaml"], &[])
+    };
+    let (code, out, err) = checked(0o700, "upgrade_sock: run/u.sock\npid_file: edge.pid\nerror_log: run/e.log\n");
+    assert_eq!(code, 0, "{out}{err}");
+    let (code, _, err) = checked(0o755, "upgrade_sock: run/u.sock\n");
+    assert_eq!((code, err.as_str()), (2, "upgrade_sock: run: mode 0755 lets others in; allowed: 0700\n"));
+    let (code, _, err) = checked(0o700, "pid_file: absent/edge.pid\nerror_log: absent/e.log\n");
+    assert_eq!(code, 2);
+    for key in ["pid_file: absent: ", "error_log: absent: "] {
+        assert!(err.contains(key), "{err}");
+    }
+}

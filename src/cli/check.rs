@@ -14,6 +14,7 @@ use rustix::process::geteuid;
 use super::args::ConfArgs;
 use super::cas::print::count;
 use super::{conf_errors, fault, print};
+use crate::boot::upgrade::check_directory;
 use crate::conf::{BindConf, CasBacking, Conf, OriginConf, PackConf};
 use crate::observe::audit;
 use crate::store::pack::Pack;
@@ -28,7 +29,8 @@ pub(super) fn run(args: &ConfArgs) -> ExitCode {
 
 /// Say that the conf is right, what it names, and what of it is hardly meant; or what is wrong, and 2.
 pub(super) fn checked(conf: &Conf) -> ExitCode {
-    let faults = check_stores(conf);
+    let mut faults = check_stores(conf);
+    faults.extend(check_places(conf));
     if !faults.is_empty() {
         return fault(faults.join("\n"), 2);
     }
@@ -90,6 +92,20 @@ pub fn check_stores(conf: &Conf) -> Vec<String> {
     let cas = (conf.edge.cas.store == CasBacking::Disk).then(|| check_cas(&conf.edge.cas.dir)).and_then(Result::err);
     let audit = conf.edge.log.audit.as_deref().and_then(|path| audit::check(path).err());
     packs.chain(cas).chain(audit).collect()
+}
+
+/// What is wrong with where the process would put its files, one line a fault.
+fn check_places(conf: &Conf) -> Vec<String> {
+    let server = &conf.server;
+    let files = [("pid_file", &server.pid_file), ("error_log", &server.error_log)];
+    let files = files.into_iter().filter_map(|(key, path)| {
+        let dir = path.as_ref()?.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let fault = access(dir, Access::WRITE_OK | Access::EXEC_OK).err()?;
+        Some(format!("{key}: {}: {fault}", dir.display()))
+    });
+    // One that is not there is made when it is needed.
+    let socket = server.upgrade_sock.as_deref().and_then(Path::parent).filter(|dir| dir.symlink_metadata().is_ok());
+    files.chain(socket.and_then(|dir| check_directory(dir).err())).collect()
 }
 
 /// A pack opens, and verifies as its conf asks.
