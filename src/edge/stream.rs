@@ -238,8 +238,7 @@ async fn pump(
 ) -> Result<()> {
     loop {
         if left == Some(0) {
-            // The client has its answer before the source has its end, and its next request may be there by now: whoever waited for the end
-            // with an eye on the connection would take that request from it.
+            // The source may not have ended. Who waited for that with an eye on the connection would take the client's next request from it.
             session.write_response_body(None, true).await?;
             source.finish().await;
             return Ok(());

@@ -56,7 +56,8 @@ fn a_disk_that_takes_nothing_any_more_stores_nothing_and_serves_its_hits() {
         assert!(stored(&server, &name, &[]).is_none(), "{name}");
         assert!(says(&get(&server, "kept", &[]), "hit"));
     }
-    assert_eq!(failed_writes(&server), 10.0);
+    // Each of the last ones may have been answered before it failed.
+    server.eventually("ten failures", || failed_writes(&server) == 10.0);
     drop(server);
     let sound = live_with(&origin, "", FILL).edge(&cas_at(dir.path())).start();
     assert_sound(&sound, "0", b"/s/0");
