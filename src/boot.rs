@@ -41,7 +41,7 @@ use self::housekeeping::{Housekeeping, Hurry};
 use self::listening::{Listening, Ties};
 use self::live::Lives;
 use self::notify::Notifier;
-use self::reload::{Connections, Limits, Part, Reloader, Reloading, Renewals};
+use self::reload::{Connections, Limits, Manager, Part, Reloader, Reloading, Renewals};
 use self::signals::Signals;
 use self::sockets::{Role, Sockets};
 use self::upgrade::program::Program;
@@ -191,8 +191,13 @@ fn start(mut conf: Conf, sources: Sources, origin: Origin) -> Result<bool, Strin
     };
     server.add_service(GenBackgroundService::new("housekeeping".into(), Arc::new(housekeeping)));
     let connections = Connections { front: front.clone(), bound, descriptors, next: None };
-    let parts: Vec<Box<dyn Part>> =
-        vec![Box::new(Limits(shed)), Box::new(connections), Box::new(Renewals(certificates))];
+    let notifier = Arc::new(Notifier::from_environment(predecessor.is_some()));
+    let parts: Vec<Box<dyn Part>> = vec![
+        Box::new(Limits(shed)),
+        Box::new(connections),
+        Box::new(Renewals(certificates)),
+        Box::new(Manager(notifier.clone())),
+    ];
     let reloader = Reloader::new(Reloading { sources, running, bound, generations, lives, cas, purger, hurry, parts });
     let failed = Arc::new(AtomicBool::new(false));
     let delay = conf.edge.ingress.shutdown_delay;
@@ -207,7 +212,7 @@ fn start(mut conf: Conf, sources: Sources, origin: Origin) -> Result<bool, Strin
         upgrade_sock: conf.server.upgrade_sock,
         upgrade_timeout: conf.edge.upgrade_timeout,
         program: origin.program,
-        notifier: Arc::new(Notifier::from_environment(predecessor.is_some())),
+        notifier,
         predecessor,
         pulses: ties.pulses,
         lost: Mutex::new(ties.lost),

@@ -297,10 +297,10 @@ fn places_of_files_that_a_server_could_not_use_are_found_by_check() {
     use std::os::unix::fs::PermissionsExt;
     let dir = with_pack();
     let run = dir.path().join("run");
-    std::fs::create_dir(&run).unwrap();
+    fs::create_dir(&run).unwrap();
     let checked = |mode: u32, conf: &str| {
-        std::fs::set_permissions(&run, std::fs::Permissions::from_mode(mode)).unwrap();
-        std::fs::write(dir.path().join("c.yaml"), conf).unwrap();
+        fs::set_permissions(&run, fs::Permissions::from_mode(mode)).unwrap();
+        fs::write(dir.path().join("c.yaml"), conf).unwrap();
         outcome(dir.path(), &["check", "--conf", "c.yaml"], &[])
     };
     let (code, out, err) = checked(0o700, "upgrade_sock: run/u.sock\npid_file: edge.pid\nerror_log: run/e.log\n");

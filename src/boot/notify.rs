@@ -6,6 +6,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Acquire, Release};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -16,6 +18,8 @@ pub struct Notifier {
     socket: Option<(UnixDatagram, SocketAddr)>,
     /// How often the manager wants to hear that the process works.
     watchdog: Option<Duration>,
+    /// Whether it was told that the process serves.
+    ready: AtomicBool,
 }
 
 impl Notifier {
@@ -37,7 +41,7 @@ impl Notifier {
             Ok((socket, address)) => {
                 // A manager that does not read must not hold the server up.
                 let _ = socket.set_nonblocking(true);
-                Self { socket: Some((socket, address)), watchdog: None }
+                Self { socket: Some((socket, address)), ..Self::default() }
             }
             Err(error) => {
                 log::warn!(event = "notify", cause = error.to_string().as_str(); "NOTIFY_SOCKET can't be used");
@@ -54,12 +58,18 @@ impl Notifier {
     /// It serves. `main` says that this process is the main one from now on.
     pub fn ready(&self, main: bool, status: &str) {
         let main = if main { format!("MAINPID={}\n", std::process::id()) } else { String::new() };
+        self.ready.store(true, Release);
         self.tell(&format!("{main}READY=1\nSTATUS={status}"));
     }
 
     /// The main process is another one from now on; or, after all, this one.
     pub fn main_process(&self, pid: u32) {
         self.tell(&format!("MAINPID={pid}"));
+    }
+
+    /// Whether it was said that it serves: before, a manager that heard READY behind a reload would take the start for done.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Acquire)
     }
 
     /// It reloads its conf. Say [`Notifier::ready`] when that is done, however it ended.

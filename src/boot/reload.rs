@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-pub use parts::{Connections, Limits, Renewals};
+pub use parts::{Connections, Limits, Manager, Renewals};
 
 use super::housekeeping::Hurry;
 use super::live::{self, Lives};

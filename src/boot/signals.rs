@@ -176,7 +176,7 @@ impl Signals {
                         log::warn!(event = "upgrade_refused"; "another upgrade is under way");
                     }
                     Wish::Upgrade { start } => { upgrades.spawn(self.upgrade(start)); }
-                    Wish::Reload => self.reload(risen),
+                    Wish::Reload => self.reload(),
                     Wish::Reopen => self.reopen(),
                 },
             }
@@ -251,11 +251,7 @@ impl Signals {
         self.notifier.status("serving");
     }
 
-    fn reload(&self, risen: bool) {
-        // Before it is ready, a manager that heard READY behind a reload would take the start for done.
-        if risen {
-            self.notifier.reloading();
-        }
+    fn reload(&self) {
         let reload = || {
             faults::panic_here("boot.hangup");
             (self.hangup)();
@@ -263,9 +259,6 @@ impl Signals {
         // What a reload leaves behind is swapped whole or not at all.
         if catch_unwind(AssertUnwindSafe(reload)).is_err() {
             supervise::panicked(Component::Signals);
-        }
-        if risen {
-            self.notifier.ready(false, "serving");
         }
     }
 

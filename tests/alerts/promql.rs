@@ -16,26 +16,8 @@ const OTHERS: [&str; 8] = [
     "process_virtual_memory_bytes",
 ];
 
-/// Metrics of parts of the server that are built beside this one. Where one is in the table, the table counts.
-const TO_COME: &[(&str, &[(&str, &[&str])])] = &[
-    ("conf_last_reload_success", &[]),
-    ("conf_needs_upgrade", &[]),
-    ("conf_reloads_total", &[("result", &["ok", "refused"])]),
-    ("edge_connections", &[]),
-    ("edge_tls_certificate_not_after_seconds", &[("name", &[])]),
-    ("request_panics_total", &[]),
-    ("upgrades_total", &[("result", &["ok", "failed"])]),
-];
-
-/// Values of labels that those parts add.
-const VALUES_TO_COME: &[(&str, &str)] = &[("reason", "connections"), ("reason", "inflight"), ("reason", "rate_limit")];
-
 /// Every metric: its labels, each with the values that it can take; none where any may come.
 pub fn metrics() -> BTreeMap<&'static str, BTreeMap<&'static str, Vec<&'static str>>> {
-    let to_come = TO_COME.iter().map(|(name, labels)| {
-        let labels = labels.iter().map(|(label, values)| (*label, values.to_vec()));
-        (*name, labels.collect::<BTreeMap<_, _>>())
-    });
     let table = TABLE.iter().map(|metric| {
         let sets = metric.label_values();
         let label = |(at, label): (usize, &&'static str)| (*label, sets.get(at).map_or(Vec::new(), |set| set.to_vec()));
@@ -43,7 +25,7 @@ pub fn metrics() -> BTreeMap<&'static str, BTreeMap<&'static str, Vec<&'static s
     });
     let others = OTHERS.iter().map(|name| (*name, BTreeMap::new()));
     // Later ones win: the table knows best.
-    to_come.chain(others).chain(table).collect()
+    others.chain(table).collect()
 }
 
 /// A metric that an expression names, and what it asks of its labels: label, operator, value.
@@ -140,10 +122,7 @@ pub fn faults(expression: &str) -> Vec<String> {
                 faults.push(format!("{name} has no label {label}"));
                 continue;
             };
-            let there = |wanted: &str| {
-                let coming = VALUES_TO_COME.contains(&(label.as_str(), wanted));
-                values.is_empty() || coming || values.contains(&wanted)
-            };
+            let there = |wanted: &str| values.is_empty() || values.contains(&wanted);
             faults
                 .extend(wanted.split('|').filter(|one| !there(one)).map(|one| format!("{name}: no {label} is {one}")));
         }
@@ -165,15 +144,5 @@ fn an_expression_s_metrics_labels_and_values_are_found() {
     ] {
         assert_eq!(faults(right), Vec::<String>::new());
         assert_eq!(faults(wrong).len(), 1, "{wrong}");
-    }
-}
-
-#[test]
-fn what_is_to_come_is_as_it_came() {
-    for (name, labels) in TO_COME {
-        if let Some(metric) = TABLE.iter().find(|metric| metric.name == *name) {
-            let expected: Vec<_> = labels.iter().map(|(label, _)| *label).collect();
-            assert_eq!(metric.labels, expected, "{name}");
-        }
     }
 }

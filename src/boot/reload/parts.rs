@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use super::Part;
 use crate::boot::fronting::bounds;
+use crate::boot::notify::Notifier;
 use crate::conf::Conf;
 use crate::edge::{Bounds, Certificates, Front, Settings};
 use crate::shed::Shed;
@@ -49,6 +50,23 @@ impl Part for Connections {
     fn commit(&mut self, _: &Conf) {
         if let Some(next) = self.next.take() {
             self.front.set(next);
+        }
+    }
+}
+
+/// The service manager, which waits for the end of a reload that it asked for, however it ends.
+pub struct Manager(pub Arc<Notifier>);
+
+impl Part for Manager {
+    fn begin(&mut self) {
+        if self.0.is_ready() {
+            self.0.reloading();
+        }
+    }
+
+    fn end(&mut self, _: bool) {
+        if self.0.is_ready() {
+            self.0.ready(false, "serving");
         }
     }
 }
