@@ -115,18 +115,18 @@ def flood(edge, factor, seconds, script):
     ended = time.monotonic()
     time.sleep(2.5)
     seen = prober.stop()
-    # The last mark may lie in a second that wrk did not fill; the first second has what was saved up.
+    # The last mark may lie in a second that wrk did not fill. What was saved up is gone after one second at twice the limit, and wrk's start.
     marks = marks[:-1]
     steps = [(b[0] - a[0], b[1] - a[1], b[2] - a[2]) for a, b in zip(marks, marks[1:])]
     rates = [admitted / took for took, admitted, _ in steps]
     took, admitted, refused = (sum(column) for column in zip(*steps))
-    steady_took, steady, _ = (sum(column) for column in zip(*steps[1:]))
+    steady_took, steady, _ = (sum(column) for column in zip(*steps[2:]))
     latencies = [latency for when, status, latency in seen if status == 200 and when <= ended]
     refusals = [when for when, status, _ in seen if status != 200 and when > ended]
     recovery = max(refusals) - ended if refusals else 0.0
     print(
         f"| {factor}× for {seconds} s | {(admitted + refused) / took:.0f} | {admitted / took:.0f} | {steady / steady_took:.1f} | "
-        f"{min(rates[1:]):.0f}–{max(rates[1:]):.0f} | {100 * refused / (admitted + refused):.1f} % | {p99_ms(latencies):.1f} of {len(latencies)} | "
+        f"{min(rates[2:]):.0f}–{max(rates[2:]):.0f} | {100 * refused / (admitted + refused):.1f} % | {p99_ms(latencies):.1f} of {len(latencies)} | "
         f"{peak:.1f} | {recovery:.2f} |",
         flush=True,
     )
@@ -158,7 +158,7 @@ def main():
         script.write_text(SCRIPT)
         edge = Edge(binary, directory, "flood", f"rps_limit: {LIMIT}")
         print(f"RSS when idle: {rss_mib(edge.process.pid):.1f} MiB\n")
-        print("| load | offered/s | admitted/s | without the first second | each second | 429 | p99 of the admitted, ms | RSS, MiB | last refusal after the end, s |")
+        print("| load | offered/s | admitted/s | without the first two seconds | each of these | 429 | p99 of the admitted, ms | RSS, MiB | last refusal after the end, s |")
         print("|---|---|---|---|---|---|---|---|---|")
         for factor in (2, 10):
             flood(edge, factor, seconds, script)
