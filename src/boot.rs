@@ -42,7 +42,7 @@ use self::listening::{Listening, Ties};
 use self::live::Lives;
 use self::notify::Notifier;
 use self::reload::{Connections, Limits, Manager, Part, Reloader, Reloading, Renewals};
-use self::signals::Signals;
+use self::signals::{Asked, Signals};
 use self::sockets::{Role, Sockets};
 use self::upgrade::program::Program;
 use self::upgrade::successor::{self, Predecessor};
@@ -199,9 +199,10 @@ fn start(mut conf: Conf, sources: Sources, origin: Origin) -> Result<bool, Strin
         Box::new(Manager(notifier.clone())),
     ];
     let reloader = Reloader::new(Reloading { sources, running, bound, generations, lives, cas, purger, hurry, parts });
-    let failed = Arc::new(AtomicBool::new(false));
-    let delay = conf.edge.ingress.shutdown_delay;
+    let (failed, delay) = (Arc::new(AtomicBool::new(false)), conf.edge.ingress.shutdown_delay);
+    let asked = Asked::listen().map_err(|error| format!("signal handlers: {error}"))?;
     let signals = Signals {
+        asked: Mutex::new(Some(asked)),
         drain: Drain { grace, delay, fills, clients: front, sockets, edge: edge_gate, admin: admin_gate },
         mode: mode_word(conf.edge.mode),
         hangup: Arc::new(move || {

@@ -294,7 +294,6 @@ fn pages_made_from_tables_are_printed_as_they_stand_in_the_tree() {
 
 #[test]
 fn places_of_files_that_a_server_could_not_use_are_found_by_check() {
-    use std::os::unix::fs::PermissionsExt;
     let dir = with_pack();
     let run = dir.path().join("run");
     fs::create_dir(&run).unwrap();

@@ -32,6 +32,8 @@ const LAST_WISH: Duration = Duration::from_secs(5);
 
 /// Waits for the signals of the process, and does what they ask for.
 pub struct Signals {
+    /// The signals, caught from before anybody could be answered; taken when they are waited for.
+    pub asked: Mutex<Option<Asked>>,
     /// How the process ends.
     pub drain: Drain,
     /// `offline` or `live`.
@@ -92,14 +94,22 @@ pub struct Asked {
 /// Install handlers for the signals that ask a running server for something: without one the kernel's default ends the process. Tokio keeps
 /// a handler for good once it is installed, so that a runtime that lives for a moment is enough, and start-up is covered too.
 pub fn survive() -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let runtime = moment()?;
     let _guard = runtime.enter();
     let asking = [SignalKind::hangup(), SignalKind::quit(), SignalKind::user_defined1(), SignalKind::user_defined2()];
     asking.into_iter().try_for_each(|kind| signal(kind).map(drop))
 }
 
+/// A runtime to install handlers by. What comes then is told by whichever runtime runs.
+fn moment() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_io().build()
+}
+
 impl Asked {
-    fn listen() -> std::io::Result<Self> {
+    /// Catch them from now on; until now SIGTERM and SIGINT ended the process, which served nobody.
+    pub fn listen() -> std::io::Result<Self> {
+        let runtime = moment()?;
+        let _guard = runtime.enter();
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -133,14 +143,9 @@ impl Asked {
 #[async_trait]
 impl ShutdownSignalWatch for Signals {
     async fn recv(&self) -> ShutdownSignal {
-        let mut asked = match Asked::listen() {
-            Ok(asked) => asked,
-            Err(error) => {
-                // Without handlers the kernel's defaults hold: SIGTERM still ends the process.
-                log::error!(event = "signals", cause = error.to_string().as_str(); "handlers could not be installed");
-                return std::future::pending().await;
-            }
-        };
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Pingora asks once.
+        let Some(mut asked) = asked else { return std::future::pending().await };
         let mut watchdog = JoinSet::new();
         let (notifier, pulses) = (self.notifier.clone(), self.pulses.clone());
         watchdog.spawn(supervise::task(Component::Watchdog, move || watchdog::watch(notifier.clone(), pulses.clone())));

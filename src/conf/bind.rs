@@ -12,7 +12,7 @@ use super::value::{Wrong, address, boolean, echo, string};
 use super::yaml::{Entry, Node, Value};
 
 /// Bound on listeners: an upgrade hands over 32 sockets at most, and the admin listener is one of them.
-const MAX_BINDS: usize = 31;
+const MAX_BINDS: usize = super::MAX_LISTENERS - 1;
 /// Bound on the certificates of a listener: each is a series of a metric, and is looked at every second.
 const MAX_CERTIFICATES: usize = 256;
 

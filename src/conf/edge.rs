@@ -123,11 +123,6 @@ pub(super) fn parse(r: &mut Reader) -> Option<Edge> {
     let mode = r.choice("edge.mode");
     let upgrade_timeout = r.get("edge.upgrade_timeout", time);
     let public_url = r.optional("edge.public_url", base_url);
-    if bind.as_ref().is_some_and(|bind| bind.len() + usize::from(metrics.flatten().is_some()) > MAX_LISTENERS) {
-        let what =
-            format!("has more listeners than an upgrade can hand over; allowed: {MAX_LISTENERS}, `metrics` counted");
-        r.contradiction("edge.bind", &what);
-    }
     if let (Some(bind), Some(metrics)) = (&bind, metrics.flatten())
         && metrics.port() != 0
         && bind.iter().any(|bind| bind.addr == metrics)

@@ -43,6 +43,8 @@ pub async fn among<T: Send + 'static>(
     };
     match tokio::time::timeout(settings.ingress.timeout, run).await {
         Ok(Ok(done)) => done.map_err(Refusal::from),
+        // The runtime is going: the process was told not to wait.
+        Ok(Err(cancelled)) if cancelled.is_cancelled() => Err(Refusal::new(Reason::Draining)),
         Ok(Err(panic)) => Err(Refusal::internal(format!("a store panicked: {panic}"))),
         Err(_) => Err(timed_out()),
     }

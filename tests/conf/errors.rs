@@ -136,5 +136,5 @@ fn more_listeners_than_an_upgrade_can_hand_over_are_refused() {
         file(&format!("edge:\n  bind: [{}]\n", list.join(", ")))
     };
     assert!(bind(31).is_ok());
-    one_error(bind(32), "c.yaml:2:9: ", &["`edge.bind` has more listeners", "32"]);
+    one_error(bind(32), "c.yaml:2:9: ", &["`edge.bind` has 32 items", "at most 31"]);
 }

@@ -20,7 +20,6 @@ pub const OTHERS: &[(&str, &str)] = &[
     ("edge.bind", "[\"[::1]:0\", localhost:81]"),
     ("edge.bind[].tls", "{cert: tests/conf/fixtures/cert.pem, key: tests/conf/fixtures/key.pem}"),
     ("edge.bind[].h2c", "true"),
-    ("edge.bind[].proxy_protocol", "true"),
     ("edge.metrics", "off"),
     ("edge.mode", "live"),
     ("edge.upgrade_timeout", "5s"),
@@ -102,10 +101,11 @@ pub const OTHERS: &[(&str, &str)] = &[
     ("edge.log.audit", "var/audit.log"),
 ];
 
-/// `version` has one value; a daemon needs a second key; what items can't be without is in every document.
+/// `version` has one value; a daemon and the PROXY protocol need a second key; what items can't be without is in every document.
 pub const WITHOUT_OTHERS: &[&str] = &[
     "version",
     "daemon",
+    "edge.bind[].proxy_protocol",
     "edge.bind[].addr",
     "edge.bind[].tls[].cert",
     "edge.bind[].tls[].key",

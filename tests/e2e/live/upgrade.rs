@@ -105,7 +105,8 @@ fn two_processes_share_a_store_under_fills_and_commands_and_lose_nothing() {
     last.eventually("imported", || last.get("/edge/assets/kept/29", &[]).text() == "imported 29");
     command(dir.path(), &["verify"]).unwrap();
     assert_eq!(std::fs::read_dir(dir.path().join("quarantine")).unwrap().count(), 0);
-    assert_eq!(last.metric("edge_cas_objects") as usize, filled.len() + 30);
+    // The gauge is set about once a second.
+    last.eventually("counted", || last.metric("edge_cas_objects") as usize == filled.len() + 30);
 }
 
 #[test]
