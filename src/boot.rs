@@ -135,8 +135,6 @@ fn start(mut conf: Conf, sources: Sources, origin: Origin) -> Result<bool, Strin
     // A taken port refuses the start at once; a successor asks for the sockets when everything else is sure.
     let bound = if origin.upgrade { None } else { Some(Sockets::open(&mut conf, Vec::new())?) };
     let (mounts, cas) = open_stores(&conf)?;
-    let certificates = Certificates::load(&running.edge.bind, SystemTime::now());
-    certificates.map_err(|fault| format!("edge.bind: {fault}"))?;
     let (sockets, predecessor) = bound.map_or_else(|| take_over(&mut conf), |sockets| Ok((sockets, None)))?;
     let sockets = Arc::new(sockets);
     let banner = banner(&conf, &mounts);

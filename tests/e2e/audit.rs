@@ -193,7 +193,7 @@ fn stalled(setup: Setup) -> (Server, std::fs::File) {
 
 #[test]
 fn a_stalled_audit_file_loses_lines_that_are_counted_while_requests_go_on() {
-    let (server, mut reader) = stalled(setup().asset("a.txt", b"hello"));
+    let (server, mut reader) = stalled(setup().asset("a.txt", b"hello").unlimited());
     let mut client = server.client();
     let lost = || server.metric("bus_lagged_total{bus=\"audit\"}");
     let mut asked = 0_u32;

@@ -34,7 +34,7 @@ fn http_2_is_told_to_go_away_and_what_it_asked_is_answered() {
 #[test]
 fn a_busy_client_loses_no_request_to_a_server_that_stops() {
     for round in 0..3 {
-        let mut server = setup().asset("a.txt", b"hello").start();
+        let mut server = setup().asset("a.txt", b"hello").unlimited().start();
         let address = server.address;
         let clients: Vec<_> = (0..8)
             .map(|_| {

@@ -181,7 +181,9 @@ impl Setup {
 
     /// Import, run the server by `command`, and wait until it listens.
     fn spawn(self, command: Command) -> Server {
+        let listeners = self.bind.len();
         let mut server = self.run(command);
+        server.addresses = vec![server.address; listeners];
         server.learn_addresses();
         server
     }
@@ -228,6 +230,7 @@ impl Server {
         });
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         let (pid, claimed) = (child.id(), Mutex::default());
+        // As many as there are is not known yet.
         let addresses = Vec::new();
         Server { dir, address: nowhere, addresses, admin: nowhere, conf, child, pid, log, claimed, ended: false }
     }
@@ -236,7 +239,9 @@ impl Server {
     pub fn successor(&self, arguments: &[&str]) -> Server {
         let mut command = Command::new(BINARY);
         command.arg("--upgrade").args(arguments).arg("--conf").arg(&self.conf).current_dir(self.home());
-        Server::launch(command, tempfile::tempdir().expect("a directory"), self.conf.clone())
+        let mut successor = Server::launch(command, tempfile::tempdir().expect("a directory"), self.conf.clone());
+        successor.addresses.clone_from(&self.addresses);
+        successor
     }
 
     /// The directory that it was started in.
@@ -268,8 +273,15 @@ impl Server {
             let told = self.logged("listening");
             let addresses: Vec<_> =
                 told.iter().filter_map(|line| line["address"].as_str()?.parse::<SocketAddr>().ok()).collect();
+            // All are told one after the other, and then that they accept.
+            let all = match self.addresses.len() {
+                0 => self.logged("readiness_changed").iter().any(|line| {
+                    line["missing"].as_str().is_some_and(|missing| !missing.split(',').any(|one| one == "listener"))
+                }),
+                count => addresses.len() == count + 1,
+            };
             if let [public @ .., admin] = &addresses[..]
-                && public.len() == self.addresses.len()
+                && all
             {
                 (self.address, self.admin) = (public[0], *admin);
                 self.addresses = public.to_vec();

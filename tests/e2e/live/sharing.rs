@@ -14,7 +14,7 @@ use super::*;
 fn what_is_stored_is_found_at_every_moment_while_others_change_the_index() {
     let origin = Origin::start();
     origin.fallback(|_| Script::fresh(60).body(b"filled"));
-    let server = live_with(&origin, "", FILL).asset("a", b"imported").start();
+    let server = live_with(&origin, "", FILL).asset("a", b"imported").unlimited().start();
     let conf = CasConf {
         dir: server.dir.path().join("cas"),
         max_bytes: 1 << 40,

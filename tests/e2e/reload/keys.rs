@@ -84,7 +84,7 @@ fn what_cannot_change_while_serving_waits_and_is_named_and_the_rest_is_in_force(
     server.claim("conf_reloaded");
     rewrite(&server, "cache_control: one", "cache_control: two");
     rewrite(&server, "threads: 2", "threads: 3");
-    reload(&server, "bind: 127.0.0.1:0", "bind: [127.0.0.1:0, \"[::1]:0\"]");
+    reload(&server, "bind: [127.0.0.1:0]", "bind: [127.0.0.1:0, \"[::1]:0\"]");
     assert_eq!(server.get("/edge/assets/site/a", &[]).header("cache-control"), Some("two"));
     let told = line(&server, "conf_reloaded", 1);
     assert_eq!((&told["level"], &told["changed"]), (&"warn".into(), &"edge.http.cache_control".into()));
@@ -94,7 +94,7 @@ fn what_cannot_change_while_serving_waits_and_is_named_and_the_rest_is_in_force(
     reload(&server, "cache_control: two", "cache_control: three");
     assert_eq!(line(&server, "conf_reloaded", 2)["needs_upgrade"], "threads,edge.bind");
     rewrite(&server, "threads: 3", "threads: 2");
-    reload(&server, "bind: [127.0.0.1:0, \"[::1]:0\"]", "bind: 127.0.0.1:0");
+    reload(&server, "bind: [127.0.0.1:0, \"[::1]:0\"]", "bind: [127.0.0.1:0]");
     assert_eq!(line(&server, "conf_reloaded", 3)["needs_upgrade"], "");
     assert_eq!(server.metric("conf_needs_upgrade"), 0.0);
     assert_eq!(server.get("/edge/assets/site/a", &[]).header("cache-control"), Some("three"));

@@ -14,6 +14,7 @@ fn clients_see_only_good_answers_across_twenty_reloads() {
     let server = live_with(&origin, "", FILL)
         .pack("tile", &sample("tile.pmtiles"), "")
         .edge("  http: {cache_control: max-age=0}\n")
+        .unlimited()
         .start();
     let (stop, asked, newest) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {

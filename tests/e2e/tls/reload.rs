@@ -107,6 +107,8 @@ fn a_hangup_takes_up_certificates_at_once_and_tells_of_those_that_can_t_be_used(
     server.signal("HUP");
     server.eventually("taken up", || serves(&server, &next.der));
     server.claim("certificates_refused");
+    // The conf names them, and is read again too.
+    server.claim("conf_refused");
     put(&old.cert, "nothing");
     server.signal("HUP");
     server.eventually("told", || !server.logged("certificates_refused").is_empty());

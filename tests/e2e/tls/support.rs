@@ -31,7 +31,7 @@ pub fn secure(setup: Setup) -> (Setup, Authority, Pair) {
 
 /// The same, with an asset at `/edge/assets/site/a`, running.
 pub fn started() -> (Server, Authority, Pair) {
-    let (setup, authority, pair) = secure(setup().asset("a", b"hello"));
+    let (setup, authority, pair) = secure(setup().asset("a", b"hello").unlimited());
     (setup.start(), authority, pair)
 }
 

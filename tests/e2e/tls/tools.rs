@@ -29,7 +29,7 @@ fn with_authority() -> (Server, Authority, std::path::PathBuf) {
     let (setup, authority, _) = secure(setup().asset("a", b"hello").asset("big", &noise(3 << 20, 1)));
     let path = setup.dir.path().join("authority.pem");
     std::fs::write(&path, authority.certificate.pem()).unwrap();
-    (setup.start(), authority, path)
+    (setup.unlimited().start(), authority, path)
 }
 
 /// curl, which verifies the certificate for [`HOST`].
