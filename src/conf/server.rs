@@ -36,7 +36,7 @@ pub struct ServerSection {
     pub error_log: Option<PathBuf>,
     /// File with the id of the serving process.
     pub pid_file: Option<PathBuf>,
-    /// Where listeners are handed over: at most [`SOCKET_PATH`] bytes, in a directory of its own.
+    /// Where listeners are handed over: at most 107 bytes, in a directory of its own.
     pub upgrade_sock: Option<PathBuf>,
     /// Trust anchors for origins, in PEM, each of them sound; `None` is the system's, which are sound where an https origin
     /// needs them.

@@ -35,7 +35,8 @@ class SecureEdge(Edge):
         conf = pathlib.Path(directory) / "svc-edge.yaml"
         conf.write_text(
             f"threads: 1\nedge:\n  bind: {{addr: 127.0.0.1:{self.port}, tls: {{cert: {directory}/cert.pem, key: {directory}/key.pem}}}}\n"
-            f"  metrics: 127.0.0.1:{self.admin}\n  cas: {{dir: {directory}/cas}}\n" + os.environ.get("EDGE_LINES", "")
+            f"  metrics: 127.0.0.1:{self.admin}\n  cas: {{dir: {directory}/cas}}\n"
+            "  ingress: {rps_limit: null, max_inflight: null}\n" + os.environ.get("EDGE_LINES", "")
         )
         subprocess.run([binary, "cas", "import", assets, "--prefix", "site", "--conf", conf], check=True, stdout=subprocess.DEVNULL)
         self.process = subprocess.Popen(

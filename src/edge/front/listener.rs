@@ -9,7 +9,7 @@ use socket2::SockRef;
 
 /// Bytes of an answer that the kernel takes before they can be sent. Without a bound it takes up to 4 MB for each client: a thousand slow readers then hold all that
 /// the kernel has for TCP, and others wait while those are copied. What is on its way to a fast client is not bounded by it.
-const UNSENT: u32 = 128 * 1024;
+const UNSENT: u32 = 256 * 1024;
 
 /// Set a listening socket's options; connections have them from the moment in which they are accepted. `write_timeout` is how long a client may take nothing:
 /// the kernel holds what is left of a closed connection no longer than twice that, where it would try for a quarter of an hour.
