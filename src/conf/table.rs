@@ -217,7 +217,7 @@ keys! {
     "edge.ingress.rps_per_client", OrNull(&Number(1, 1_000_000)), "null",
         "Requests a second that are admitted of one client: an IPv4 address, or an IPv6 network of 64 bits; 429 above.";
     "edge.ingress.max_inflight", OrNull(&Number(1, 1_000_000)), "512",
-        "Requests that are answered at a time, those that wait for a fill among them; 503 above.";
+        "Requests that are answered at a time, those that wait for a fill among them, but none that waits for its client for more than a second; 503 above.";
     "edge.ingress.timeout", Time(ms(1), HOUR), "5s",
         "From the request's header to the first byte of the answer; a pinned path, and a Range of what is being filled, wait as long as `edge.fill` lets the fill go on.";
     "edge.ingress.header_timeout", Time(ms(1), HOUR), "5s",

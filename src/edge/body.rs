@@ -1,8 +1,11 @@
 //! The bytes of an answer: from memory as slices, from a file through one buffer that is used again and again; and how they
 //! are written.
 
+use std::future::poll_fn;
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -18,6 +21,9 @@ use crate::store::{Body, Object, Window};
 
 /// What is written of a stream of HTTP/2 at a time: its client has `ingress.write_timeout` to let each through. The initial size of a frame (RFC 9113 §4.2).
 const PIECE: usize = 16 * 1024;
+
+/// How long a write may wait for its client before the client counts as slow.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// A window of an object that is being read.
 pub struct Reader {
@@ -96,7 +102,7 @@ impl Opened {
         while let Some(chunk) = next {
             let end = last && self.reader.at >= self.reader.end;
             faults::panic_here("edge.body");
-            write(settings, session, &chunk, end).await?;
+            write(settings, session, ctx, &chunk, end).await?;
             if end {
                 return Ok(());
             }
@@ -113,18 +119,36 @@ impl Opened {
 /// On HTTP/1 the connection bounds how long its client may take nothing. On HTTP/2 a client can take all of one stream and nothing of another (RFC 9113 §5.2), so
 /// each stream is bounded, too: Pingora bounds a write as a whole, however much of it the client lets through meanwhile, so the writes are small ones.
 /// A stream that stands still is reset (RST_STREAM), and the others go on.
-pub async fn write(settings: &Settings, session: &mut Session, chunk: &Bytes, end: bool) -> Result<()> {
+///
+/// A client that lets a write wait for longer than a moment gives up the request's place: what is left of the answer waits for the client alone, and must not keep
+/// others out. Its connection bounds it.
+pub async fn write(settings: &Settings, session: &mut Session, ctx: &Ctx, chunk: &Bytes, end: bool) -> Result<()> {
     if session.as_http1().is_some() || chunk.is_empty() {
-        return session.write_response_body(Some(chunk.clone()), end).await;
+        return patient(ctx, session.write_response_body(Some(chunk.clone()), end)).await;
     }
     let mut at = 0;
     while at < chunk.len() {
         let piece = chunk.slice(at..chunk.len().min(at + PIECE));
         at += piece.len();
         session.set_write_timeout(Some(allowance(settings, piece.len())));
-        session.write_response_body(Some(piece), end && at == chunk.len()).await?;
+        patient(ctx, session.write_response_body(Some(piece), end && at == chunk.len())).await?;
     }
     Ok(())
+}
+
+/// Drive a write to its end; when it takes longer than [`MOMENT`], without the request's place.
+async fn patient<T>(ctx: &Ctx, writing: impl Future<Output = T>) -> T {
+    let mut writing = pin!(writing);
+    let Some(place) = ctx.place.as_ref().filter(|place| !place.has_left()) else { return writing.await };
+    // Most writes are done at once, and need no timer.
+    if let Poll::Ready(written) = poll_fn(|context| Poll::Ready(writing.as_mut().poll(context))).await {
+        return written;
+    }
+    if let Ok(written) = tokio::time::timeout(MOMENT, writing.as_mut()).await {
+        return written;
+    }
+    place.leave();
+    writing.await
 }
 
 /// How long a piece of `len` bytes may take: `write_timeout`, less where `min_send_rate` asks for more, but never less than a second, which is no rate

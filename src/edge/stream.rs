@@ -262,7 +262,7 @@ async fn pump(
         match next {
             Ok(Some(chunk)) => {
                 left = left.map(|left| left.saturating_sub(chunk.len() as u64));
-                body::write(settings, session, &chunk, false).await?;
+                body::write(settings, session, ctx, &chunk, false).await?;
                 source.recycle(chunk);
             }
             Ok(None) => return session.write_response_body(None, true).await,
@@ -335,7 +335,7 @@ async fn collected(
         Ok((header, plain)) => {
             ctx.status = header.status.as_u16();
             session.write_response_header(header, false).await?;
-            body::write(settings, session, &plain, true).await
+            body::write(settings, session, ctx, &plain, true).await
         }
         Err(refusal) => fail::refuse(settings, session, ctx, Refusal::varying(refusal)).await,
     }

@@ -127,6 +127,21 @@ fn what_a_client_did_is_forgotten_after_two_seconds() {
 }
 
 #[test]
+fn a_place_that_was_left_is_free_once_and_not_again_at_the_end() {
+    let (shed, at) = shed(conf(None, None, Some(1)));
+    let first = shed.admit(at(ms(0)), ME).unwrap();
+    assert!(shed.admit(at(ms(0)), OTHER).is_err());
+    first.leave();
+    first.leave();
+    let second = shed.admit(at(ms(0)), OTHER).unwrap();
+    assert!(first.has_left() && !second.has_left());
+    drop(first);
+    assert_eq!((shed.load().inflight, shed.load().finished), (1, 1));
+    drop(second);
+    assert_eq!((shed.load().inflight, shed.load().finished), (0, 2));
+}
+
+#[test]
 fn limits_change_in_place_and_what_was_counted_counts_on() {
     let (shed, at) = shed(conf(Some(10), Some(100), Some(20)));
     let held: Vec<_> = (0..10).map(|_| shed.admit(at(ms(1)), ME).unwrap()).collect();

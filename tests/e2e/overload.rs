@@ -255,3 +255,22 @@ fn a_probe_with_a_query_or_in_absolute_form_is_a_probe() {
             .all(|target| { (0..10).any(|_| client.request("GET", target, &[]).status == 429) })
     );
 }
+
+#[test]
+fn readers_that_stand_still_keep_nobody_out() {
+    let setup = setup().asset("a.txt", b"hello").asset("large", &crate::fixtures::noise(16 << 20, 7));
+    let server = setup.edge("  ingress: {max_inflight: 4}\n").start();
+    let slow: Vec<_> = (0..4)
+        .map(|_| {
+            let mut client = server.client();
+            client.send(b"GET /edge/assets/site/large HTTP/1.1\r\nHost: edge.test\r\n\r\n");
+            client
+        })
+        .collect();
+    server.eventually("all are being answered", || server.metric("edge_inflight") == 4.0);
+    // They have every place until they count as slow, a second later; long before they are cut.
+    server.eventually("answered", || server.get(A, &[]).status == 200);
+    assert_eq!(server.metric("edge_inflight"), 4.0);
+    drop(slow);
+    server.eventually("none", || server.metric("edge_inflight") == 0.0);
+}
