@@ -54,7 +54,7 @@ fn a_panic_in_what_sighup_asks_for_ends_neither_the_server_nor_its_ear_for_signa
     server.signal("HUP");
     server.eventually("counted", || restarts(&server, "signals") == 1.0);
     server.signal("HUP");
-    server.eventually("heard", || !server.logged("hangup").is_empty());
+    server.eventually("heard", || !server.logged("conf_reloaded").is_empty());
     serves(&server);
 }
 
