@@ -5,6 +5,7 @@ mod daemon;
 mod drain;
 mod fronting;
 mod housekeeping;
+mod in_process;
 mod listening;
 mod live;
 mod notify;
@@ -38,6 +39,7 @@ use self::daemon::{ErrorLog, Side, Word};
 use self::drain::Drain;
 use self::fronting::{bounds, front};
 use self::housekeeping::{Housekeeping, Hurry};
+pub use self::in_process::in_process;
 use self::listening::{Listening, Ties};
 use self::live::Lives;
 use self::notify::Notifier;
@@ -57,9 +59,9 @@ use crate::store::cas::Cas;
 use crate::store::pack::mounts::Mounts;
 
 /// A connection's write buffer: header and body of a small answer leave in one `send`. Pingora's default of 1,460 bytes takes two.
-const WRITE_BUFFER: usize = 8 * 1024;
+pub const WRITE_BUFFER: usize = 8 * 1024;
 /// A connection's read buffer. Requests are small; Pingora's default of 64 KiB is paid by every idle connection.
-const READ_BUFFER: usize = 4 * 1024;
+pub const READ_BUFFER: usize = 4 * 1024;
 
 /// Serve until the process is asked to stop; on SIGHUP, by what `sources` says then; as a successor of the running server where `upgrade` says so. Says what is wrong in one line and
 /// returns 1 when it can't start, or ends with a fault.
