@@ -5,7 +5,7 @@ BIN = target/release/svc-edge
 # Where testing/deps.sh puts a cmake that the system lacks: the build scripts of zlib-ng look for one on PATH.
 export PATH := $(CURDIR)/var/tools/bin:$(PATH)
 
-.PHONY: run test build deps help demo-map browser-check upgrade-demo chaos chaos-short data fuzz models
+.PHONY: run test build deps help demo-map browser-check upgrade-demo chaos chaos-short data fuzz models bench allocations profiles
 
 ## Build, import the sample assets, serve the sample packs with a small origin behind them, show a miss and a hit, and say what to open.
 run: build
@@ -65,3 +65,18 @@ fuzz:
 ## Run the core of the fills under many thousand schedules of its threads: no lost wake-up, no double fill, no leak.
 models:
 	$(CARGO) test --locked --manifest-path testing/models/Cargo.toml
+
+## What single steps cost: rules, hashing, packs, the index (of BENCH_OBJECTS objects, 200000 unless told), a hit in memory. Minutes to build, two to run.
+bench: deps
+	$(CARGO) bench --locked
+
+## What a hit allocates beyond Pingora: the table, where each allocation is made (target/allocations.txt), and testing/performance/allocations.json.
+allocations: deps
+	ALLOCATIONS=trace ALLOCATIONS_JSON=$(CURDIR)/testing/performance/allocations.json \
+	    $(CARGO) test --locked --test allocations -- --nocapture 2>/dev/null >target/allocations.txt
+	@sed -n '/^a hit of/,/^test /p' target/allocations.txt | grep -v '^test '
+
+## Flamegraphs of hits and fills, and a recording of tokio-console, into testing/performance/profiles (needs perf, wrk, inferno, python3).
+profiles:
+	@sh testing/performance/flamegraph.sh
+	@python3 testing/performance/console.py

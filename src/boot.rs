@@ -1,6 +1,8 @@
 //! Conf → stores → edge → Pingora server: the only file that sees everything.
 
 mod banner;
+#[cfg(feature = "console")]
+mod console;
 mod daemon;
 mod drain;
 mod fronting;
@@ -127,6 +129,8 @@ fn start(mut conf: Conf, sources: Sources, origin: Origin) -> Result<bool, Strin
     // Before ports are claimed: what is read again is compared with what was written.
     let running = conf.clone();
     start_log(&conf)?;
+    #[cfg(feature = "console")]
+    console::start()?;
     panics::install();
     let events = Mutex::new(Some(bus::subscribe()));
     if let Some(path) = &conf.edge.log.audit {

@@ -36,3 +36,21 @@ pub fn in_process(conf: &Conf) -> Result<Front, String> {
     let pingora = Arc::new(pingora_conf(&conf.server, conf.edge.mode));
     Ok(front(conf, &certificates, http_proxy(&pingora, edge), bounds))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use super::*;
+    use crate::conf::Flags;
+
+    #[test]
+    fn an_edge_that_would_fill_is_refused_as_nobody_would() {
+        let origins = "origins: [{prefix: '', url: 'http://127.0.0.1:9/', allow_private: true}]";
+        for (mode, refused) in [("offline", false), ("live", true)] {
+            let yaml = format!("edge: {{mode: {mode}, packs: [], cas: {{store: memory}}, {origins}}}");
+            let conf = Conf::from_parts(Some(("test.yaml", yaml.as_bytes())), [], &Flags::default()).unwrap();
+            assert_eq!(in_process(&conf).is_err_and(|why| why.contains("edge.mode")), refused, "{mode}");
+        }
+    }
+}
