@@ -4,6 +4,11 @@
 //! The modules stand in one direction: a module may use those below it in this list, never those above.
 //! `docs/architecture.md` is the map; `tests/arrows.rs` fails on a wrong arrow.
 
+#[cfg(all(feature = "console", not(tokio_unstable)))]
+compile_error!(
+    "the feature `console` needs what tokio tells only when it is built with RUSTFLAGS=\"--cfg tokio_unstable\""
+);
+
 pub mod cli;
 
 pub mod boot;
