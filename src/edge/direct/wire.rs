@@ -153,8 +153,8 @@ mod tests {
         full.insert_header(header::ETAG, "\"x\"").unwrap();
         let not_modified = ResponseHeader::build_no_case(StatusCode::NOT_MODIFIED, None).unwrap();
         let wire = Wire::new(&full, &not_modified);
-        assert_eq!(&*wire.full, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nETag: \"x\"\r\n");
-        assert_eq!(&*wire.partial, b"HTTP/1.1 206 Partial Content\r\nETag: \"x\"\r\n");
+        assert_eq!(&*wire.full, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\netag: \"x\"\r\n");
+        assert_eq!(&*wire.partial, b"HTTP/1.1 206 Partial Content\r\netag: \"x\"\r\n");
         assert_eq!(&*wire.not_modified, b"HTTP/1.1 304 Not Modified\r\n");
     }
 }
