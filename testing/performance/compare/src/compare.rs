@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use crate::conf;
 use crate::gate::{Bounds, Gate};
 use crate::report::{Profile, Report};
 
@@ -126,6 +127,9 @@ pub fn compare(report: &Report, baseline: &Report, settings: &Settings) -> Resul
     }
     for name in report.profiles.keys().filter(|name| !baseline.profiles.contains_key(*name) && chosen(name)) {
         notes.push(format!("{name} is not in the baseline, and is not judged: a renewed baseline has it"));
+    }
+    if let (Some(now), Some(before)) = (&report.conf, &baseline.conf) {
+        notes.extend(conf::difference(before, now));
     }
     if basis == Basis::Ratios {
         versions(&report, &baseline, &judgements, &mut notes);

@@ -6,6 +6,7 @@
 pub mod baseline;
 pub mod bounds;
 pub mod compare;
+pub mod conf;
 pub mod date;
 pub mod gate;
 pub mod output;

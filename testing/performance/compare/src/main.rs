@@ -61,14 +61,18 @@ fn compare_reports(args: &CompareArgs) -> Done {
 }
 
 fn make_baseline(args: &BaselineArgs) -> Done {
-    let text =
-        baseline::text_of(&read::report(&args.report)?).map_err(|what| format!("{}: {what}", args.report.display()))?;
+    let report = read::report(&args.report)?;
+    let text = baseline::text_of(&report).map_err(|what| format!("{}: {what}", args.report.display()))?;
     // Renamed into place: a baseline is whole, or the one before.
     let mut beside = args.out.clone().into_os_string();
     beside.push(".new");
     let beside = PathBuf::from(beside);
     let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, &args.out));
     written.map_err(|error| format!("{}: {error}", args.out.display()))?;
+    for (name, profile) in report.profiles.iter().filter(|(_, profile)| profile.figures.error_rate > Some(0.0)) {
+        let share = profile.figures.error_rate.unwrap_or_default() * 100.0;
+        say(&format!("warning: {share:.3} % of the requests of {name} failed, and may from now on"));
+    }
     say(&format!("perf-compare: wrote {}", args.out.display()));
     Ok(HELD)
 }

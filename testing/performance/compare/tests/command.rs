@@ -163,6 +163,17 @@ fn a_baseline_holds_the_report_it_was_made_of_and_fails_a_slower_one() {
 }
 
 #[test]
+fn a_baseline_with_errors_is_made_with_a_warning() {
+    let files = Files::new();
+    let report = files.report("now.json", |value| {
+        value["profiles"]["asset_4k"]["servers"]["svc-edge"]["errors"] = json!(40_000);
+    });
+    let made = run(&["baseline", &report, files.path("out.json").to_str().unwrap()]);
+    assert_eq!(made.code, 0);
+    assert!(made.err.contains("warning: 10.000 % of the requests of asset_4k failed"), "{}", made.err);
+}
+
+#[test]
 fn what_makes_no_baseline_leaves_the_one_before_alone() {
     let files = Files::new();
     let out = files.with("baseline.json", "before");
@@ -282,4 +293,14 @@ fn the_readme_has_every_gate_as_the_table_has_it_and_the_bounds_as_they_are() {
         assert!(readme.contains(&format!("`{flag} {value}`")), "{flag} {value}");
     }
     assert!(readme.contains(&perf_compare::compare::PEERS.join(", ")));
+}
+
+#[test]
+fn the_gates_file_and_the_waivers_of_the_project_are_read() {
+    let file = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
+    let bounds = perf_compare::bounds::of_file(&file("gates.json")).unwrap();
+    assert!(bounds.iter().any(|bound| bound.profile == "asset_4k" && bound.key == "cpu_us_max"), "{bounds:?}");
+    // Whether one has ended is for the guard to say, not for a test that would fail some day by itself.
+    let long_ago = perf_compare::date::Day::parse("2026-01-01").unwrap();
+    perf_compare::waiver::of_file(&file("waivers.json"), long_ago).unwrap();
 }

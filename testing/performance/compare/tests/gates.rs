@@ -292,3 +292,11 @@ fn only_the_chosen_profiles_are_judged() {
     assert!(comparison.held());
     assert!(comparison.judgements.iter().all(|each| ["asset_4k", "tile_mvt"].contains(&each.profile.as_str())));
 }
+
+#[test]
+fn a_conf_that_differs_is_said() {
+    let (mut report, baseline) = twice();
+    report.conf = Some("threads: 4\nedge: {bind: 127.0.0.1:8080}\n".to_owned());
+    let notes = compare(&report, &baseline, &Settings::default()).unwrap().notes.join("\n");
+    assert!(notes.contains("the conf is not the baseline's: that has `threads: 1`, this has `threads: 4`"), "{notes}");
+}
