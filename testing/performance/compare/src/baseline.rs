@@ -47,7 +47,8 @@ pub fn text_of(report: &Report) -> Result<String, Unfit> {
     if report.profiles.is_empty() {
         return Err(Unfit::Empty);
     }
-    let known = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
+    // The harness says `unknown` where it stands in no repository.
+    let known = |text: &Option<String>| text.clone().filter(|text| !matches!(text.trim(), "" | "unknown"));
     let baseline = Baseline {
         schema: SCHEMA,
         kind: KIND.to_owned(),
@@ -61,6 +62,21 @@ pub fn text_of(report: &Report) -> Result<String, Unfit> {
     let mut text = serde_json::to_string_pretty(&baseline).unwrap_or_default();
     text.push('\n');
     Ok(text)
+}
+
+/// What about a report is no reason against a baseline, but one to look at it again; a line each.
+pub fn doubts(report: &Report) -> Vec<String> {
+    let mut doubts = Vec::new();
+    if let Some(commit) = report.commit.as_ref().filter(|commit| commit.ends_with("-dirty")) {
+        doubts.push(format!("the report is of {commit}: nobody can build again what was measured"));
+    }
+    for (name, profile) in &report.profiles {
+        if let Some(share) = profile.figures.error_rate.filter(|share| *share > 0.0) {
+            let percent = share * 100.0;
+            doubts.push(format!("{percent:.3} % of the requests of {name} failed, and may from now on"));
+        }
+    }
+    doubts
 }
 
 /// Read a baseline. Unknown keys are errors: the file is ours alone.
@@ -119,9 +135,22 @@ mod tests {
     #[test]
     fn a_report_that_does_not_say_of_what_it_is_makes_no_baseline() {
         let of = read::report(&recorded("perf.json")).unwrap();
-        assert_eq!(text_of(&Report { commit: Some(" ".into()), ..of.clone() }), Err(Unfit::Absent("commit")));
+        for commit in [" ", "unknown"] {
+            assert_eq!(text_of(&Report { commit: Some(commit.into()), ..of.clone() }), Err(Unfit::Absent("commit")));
+        }
         assert_eq!(text_of(&Report { conf: None, ..of.clone() }), Err(Unfit::Absent("conf")));
         assert_eq!(text_of(&Report { profiles: BTreeMap::new(), ..of }), Err(Unfit::Empty));
+    }
+
+    #[test]
+    fn a_commit_with_changes_and_failed_requests_are_doubts() {
+        let mut of = read::report(&recorded("perf.json")).unwrap();
+        assert_eq!(doubts(&of), Vec::<String>::new());
+        of.commit = Some("abc-dirty".into());
+        of.profiles.get_mut("asset_4k").unwrap().figures.error_rate = Some(0.1);
+        let said = doubts(&of);
+        assert_eq!(said.len(), 2);
+        assert!(said[0].contains("abc-dirty") && said[1].starts_with("10.000 % of the requests of asset_4k"));
     }
 
     #[test]

@@ -69,9 +69,8 @@ fn make_baseline(args: &BaselineArgs) -> Done {
     let beside = PathBuf::from(beside);
     let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, &args.out));
     written.map_err(|error| format!("{}: {error}", args.out.display()))?;
-    for (name, profile) in report.profiles.iter().filter(|(_, profile)| profile.figures.error_rate > Some(0.0)) {
-        let share = profile.figures.error_rate.unwrap_or_default() * 100.0;
-        say(&format!("warning: {share:.3} % of the requests of {name} failed, and may from now on"));
+    for doubt in baseline::doubts(&report) {
+        say(&format!("warning: {doubt}"));
     }
     say(&format!("perf-compare: wrote {}", args.out.display()));
     Ok(HELD)
