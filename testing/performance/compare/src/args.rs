@@ -59,7 +59,7 @@ pub(crate) struct CompareArgs {
     /// Compare ratios to a peer of the same run also where the machine is the baseline's
     #[arg(long)]
     ratios: bool,
-    /// The peer to compare ratios with, before others (repeatable, in order)
+    /// Compare ratios, with this peer before others (repeatable, in order)
     #[arg(long, value_name = "NAME")]
     peer: Vec<String>,
     /// Judge only this profile (repeatable); of a file that is one run: its name
@@ -92,7 +92,7 @@ impl CompareArgs {
                 errors: self.fail_on_errors,
                 noise_ms: self.noise_ms,
             },
-            ratios: self.ratios,
+            ratios: self.ratios || !self.peer.is_empty(),
             peers: self.peer.clone(),
             profiles: self.profile.clone(),
         }

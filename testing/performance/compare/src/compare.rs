@@ -106,6 +106,14 @@ pub enum Incomparable {
         /// What is there.
         known: String,
     },
+    /// `--peer` names none of the baseline.
+    #[error("no profile of the baseline has the peer `{name}`; there are {known}")]
+    NoSuchPeer {
+        /// What was asked for.
+        name: String,
+        /// What is there.
+        known: String,
+    },
     /// One run of a load beside many profiles.
     #[error("{0}")]
     OneRun(String),
@@ -117,6 +125,7 @@ pub enum Incomparable {
 /// Judge `report` against `baseline`.
 pub fn compare(report: &Report, baseline: &Report, settings: &Settings) -> Result<Comparison, Incomparable> {
     let (report, baseline) = named(report, baseline, settings)?;
+    known_peers(&baseline, settings)?;
     let mut notes = Vec::new();
     let basis = basis(&report, &baseline, settings, &mut notes);
     let judge = gates::Judge { report: &report, basis, settings };
@@ -165,6 +174,19 @@ fn named(report: &Report, baseline: &Report, settings: &Settings) -> Result<(Rep
     match settings.profiles.iter().find(|name| !baseline.profiles.contains_key(*name)) {
         Some(name) => Err(Incomparable::NoSuchProfile { name: name.clone(), known: names(&baseline) }),
         None => Ok((report, baseline)),
+    }
+}
+
+/// That each peer of `--peer` is one: a misspelt one would be another in silence.
+fn known_peers(baseline: &Report, settings: &Settings) -> Result<(), Incomparable> {
+    let known: BTreeSet<&str> =
+        baseline.profiles.values().flat_map(|profile| profile.ratios.keys().map(String::as_str)).collect();
+    match settings.peers.iter().find(|peer| !known.contains(peer.as_str())) {
+        Some(name) => {
+            let known = known.into_iter().collect::<Vec<_>>().join(", ");
+            Err(Incomparable::NoSuchPeer { name: name.clone(), known })
+        }
+        None => Ok(()),
     }
 }
 

@@ -81,6 +81,13 @@ fn a_gate_that_fails_ends_with_1_and_is_named() {
 }
 
 #[test]
+fn a_peer_that_is_named_is_the_one_that_is_compared_with() {
+    let ended = run(&[&recorded("perf.json"), &recorded("perf.json"), "--peer", "h2o"]);
+    assert!(ended.out.contains("| asset_4k | cpu, ratio to h2o | 1.25 | 1.25 |"), "{}", ended.out);
+    assert!(ended.out.contains("| asset_1m | cpu, ratio to nginx |"), "{}", ended.out);
+}
+
+#[test]
 fn the_json_has_each_gate_with_its_figures() {
     let files = Files::new();
     let ended = run(&[&files.report("now.json", slower), &recorded("perf.json"), "--json"]);
@@ -137,6 +144,7 @@ fn bad_usage_and_unreadable_input_end_with_2_and_name_what_is_wrong() {
         (vec![&*perf, &*perf, "--noise-ms=-1"], "milliseconds from 0 to 1000"),
         (vec![&*perf, &*perf, "--waivers-allowed"], "--waivers"),
         (vec![&*perf, &*perf, "--profile", "asset_5k"], "no profile `asset_5k`"),
+        (vec![&*perf, &*perf, "--peer", "ngnix"], "the peer `ngnix`; there are floor, h2o, martin, nginx"),
         (vec![&*perf, &*perf, "--ratios", "--profile", "live_fill"], "nothing was comparable"),
         (vec![&*perf, &*perf, "--fial-on", "0.1"], "--fail-on"),
     ] {
