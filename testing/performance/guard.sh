@@ -6,7 +6,7 @@
 #     sh testing/performance/guard.sh REPORT pull-request perf-waiver …  but with the label `perf-waiver` they do
 #
 # What follows the kind are the labels of the pull request. It is checked out merged: HEAD^1 is the branch that it goes to, without it.
-# Prints the table; exit codes as perf-compare's.
+# Prints the table; exit codes as perf-compare's. Ratios are compared: a runner that names the baseline's processor is a slice of another machine all the same.
 set -eu
 if [ $# -lt 1 ]; then
     echo "usage: sh testing/performance/guard.sh REPORT [pull-request [LABEL …]]" >&2
@@ -38,7 +38,7 @@ unchanged() {
     git diff --quiet HEAD^1 HEAD -- "$1"
 }
 
-set -- --waivers "$waivers"
+set -- --ratios --waivers "$waivers"
 if [ $trusted = yes ] || unchanged "$waivers"; then
     set -- "$@" --waivers-allowed
 fi

@@ -158,7 +158,7 @@ fn without_two_cores_the_gates_are_skipped_and_this_is_said() {
 fn changing(files: &[(&str, String)]) -> Repository {
     let repository = Repository::new();
     let mut report = perf();
-    report["profiles"]["asset_4k"]["servers"]["svc-edge"]["rps"] = json!(50_000.0);
+    report["profiles"]["asset_4k"]["ratios"]["nginx"]["rps"] = json!(0.5);
     repository.write("var/perf/perf.json", report.to_string().as_bytes());
     repository.write("testing/performance/baselines/edge_offline.json", perf().to_string().as_bytes());
     repository.write("testing/performance/waivers.json", b"[]");
@@ -202,7 +202,7 @@ fn a_waiver_that_a_pull_request_brings_counts_only_with_the_label() {
 #[test]
 fn a_baseline_that_a_pull_request_brings_counts_only_with_the_label() {
     let mut slower = perf();
-    slower["profiles"]["asset_4k"]["servers"]["svc-edge"]["rps"] = json!(50_000.0);
+    slower["profiles"]["asset_4k"]["ratios"]["nginx"]["rps"] = json!(0.5);
     let repository = changing(&[("baselines/edge_offline.json", slower.to_string())]);
     let ended = guard(&repository, &["pull-request"]);
     assert_eq!((ended.code, ended.said.contains("The baseline is that of the branch")), (1, true), "{}", ended.said);

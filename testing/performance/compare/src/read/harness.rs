@@ -128,6 +128,8 @@ mod tests {
 
     use serde_json::{Value, json};
 
+    use super::Figures;
+
     fn value() -> Value {
         json!({
             "schema": 1, "kind": "svc-edge-perf", "date": "2026-11-23T19:00:00Z", "commit": "abc",
@@ -159,6 +161,23 @@ mod tests {
         assert_eq!(profile.ratios["floor"].cpu_us, None);
         assert_eq!((profile.figures.shed_rate, profile.figures.error_rate), (Some(0.25), Some(0.001)));
         assert_eq!(report.versions.keys().collect::<Vec<_>>(), ["nginx"]);
+    }
+
+    #[test]
+    fn a_recorded_report_has_its_profiles_with_the_ratios_of_its_rounds() {
+        let path = crate::read::tests::recorded("harness.json");
+        let report = crate::read::report(&path).unwrap();
+        let value: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        assert!(report.profiles.keys().eq(value["profiles"].as_object().unwrap().keys()));
+        for (name, profile) in report.profiles.iter().filter(|(_, profile)| !profile.ratios.is_empty()) {
+            for (peer, ratios) in &profile.ratios {
+                let measured = &value["profiles"][name]["ratios"][peer];
+                assert_eq!(ratios.p95_ms, measured["p95_ms"].as_f64(), "{name} {peer}");
+                assert_eq!(ratios.cpu_us, measured["cpu_us"].as_f64(), "{name} {peer}");
+            }
+        }
+        assert_eq!(report.profiles["asset_4k"].figures.error_rate, Some(0.0));
+        assert_eq!(report.profiles["start"].figures, Figures::default());
     }
 
     #[test]
