@@ -26,6 +26,8 @@ from servers import PEERS, Edge, Floor, Nginx, NginxProxyCache, Varnish
 
 HERE = pathlib.Path(__file__).resolve().parent
 OWN = ("fixed_400", "live_fill", "burst", "cap", "idle", "start")
+# A load average above this is somebody else.
+IDLE = 0.5
 NOTE = "Medians of the rounds, which are interleaved; CPU is that of a server's processes, from /proc."
 
 
@@ -44,7 +46,7 @@ class Run:
         self.rounds, self.seconds, self.rest = given.rounds, given.seconds, 5
         self.fixed_seconds, self.fills, self.starts = given.fixed_seconds, given.fills, given.starts
         self.profiles, self.skipped, self.versions = {}, {}, {}
-        self.conf = ""
+        self.conf, self.note = "", NOTE
 
     def wants(self, name):
         """Whether a profile was asked for."""
@@ -152,6 +154,11 @@ class Run:
 
     def measure(self):
         """Everything that was asked for; the report."""
+        busy = os.getloadavg()[0]
+        if busy > IDLE:
+            # What a neighbour does is in every figure: the report must not look as if it were not.
+            self.note += f" **The machine was not idle**: its load was {busy:.1f} when the run began."
+            say(f"the machine is not idle, its load is {busy:.1f}: figures will be worse than they are")
         # Their servers may run as nobody: the directory can be read by everybody.
         with tempfile.TemporaryDirectory(prefix="svc-edge-perf-", ignore_cleanup_errors=True) as directory:
             os.chmod(directory, 0o755)
@@ -179,7 +186,7 @@ class Run:
             "machine": machine.describe(),
             "conf": self.conf,
             "versions": versions,
-            "note": NOTE,
+            "note": self.note,
             "skipped": self.skipped,
             "profiles": self.profiles,
             "slos": slos.slos(self.profiles, self.skipped, HERE / "allocations.json"),

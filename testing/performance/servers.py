@@ -81,11 +81,13 @@ class Edge(Server):
 
     name = "svc-edge"
 
-    def __init__(self, binary, directory, content=None, core=None, packs=(), verify="header", ingress=HIGH, lines="", http="", threads=1, cas="", files=None):
-        """`lines` are more of `edge:`, as YAML; `cas` and `http` more keys of their sections; `files` a directory that is imported as `site/` instead."""
+    def __init__(self, binary, directory, content=None, core=None, packs=(), verify="header", ingress=HIGH, lines="", http="", threads=1, cas="", files=None, bind=None):
+        """`lines` are more of `edge:`, as YAML; `cas` and `http` more keys of their sections; `files` a directory that is imported as `site/`
+        instead; `bind` what stands there, with PORT for the port."""
         directory = pathlib.Path(tempfile.mkdtemp(prefix="edge-", dir=directory))
         self.port, self.admin = free_port(), free_port()
-        text = f"threads: {threads}\nedge:\n  bind: 127.0.0.1:{self.port}\n  metrics: 127.0.0.1:{self.admin}\n"
+        bind = (bind or "127.0.0.1:PORT").replace("PORT", str(self.port))
+        text = f"threads: {threads}\nedge:\n  bind: {bind}\n  metrics: 127.0.0.1:{self.admin}\n"
         text += f"  ingress: {ingress}\n  cas: {{dir: {directory}/cas{cas}}}\n"
         if http:
             text += f"  http: {{{http}}}\n"
@@ -117,8 +119,9 @@ class Nginx(Server):
     program = "nginx"
     nopush = "on"
 
-    def __init__(self, directory, content=None, core=None, server=None, http="", workers=1):
-        """`server` is what stands in the server block instead of the files, `http` more of the http block."""
+    def __init__(self, directory, content=None, core=None, server=None, http="", workers=1, listen="", ready=None, nopush=None):
+        """`server` is what stands in the server block instead of the files, `http` more of the http block, `listen` more of that line; `ready(self)` says
+        that it answers, where it has no `/up`."""
         base = pathlib.Path(tempfile.mkdtemp(prefix=f"{self.name}-", dir=directory))
         base.chmod(0o777)
         self.port = free_port()
@@ -134,15 +137,15 @@ class Nginx(Server):
 events {{ worker_connections 16384; }}
 worker_rlimit_nofile 40000;
 http {{
-  access_log off; sendfile on; tcp_nopush {self.nopush}; keepalive_requests 1000000000; keepalive_timeout 600s;
+  access_log off; sendfile on; tcp_nopush {nopush or self.nopush}; keepalive_requests 1000000000; keepalive_timeout 600s;
   open_file_cache max=10000 inactive=600s; open_file_cache_valid 60s; default_type application/octet-stream; server_tokens off;
   {temporary} {http}
-  server {{ listen 127.0.0.1:{self.port} backlog=4096; {server} }}
+  server {{ listen 127.0.0.1:{self.port} backlog=4096{listen}; {server} }}
 }}
 """
         )
-        ready = self.answers() if content else self.answers("/up")
-        self.launch([machine.which("nginx"), "-p", base, "-c", conf, "-e", f"{base}/error.log"], ready, core, base)
+        up = (lambda: ready(self)) if ready else self.answers() if content else self.answers("/up")
+        self.launch([machine.which("nginx"), "-p", base, "-c", conf, "-e", f"{base}/error.log"], up, core, base)
 
 
 class NginxNoNopush(Nginx):
