@@ -26,15 +26,16 @@ class Watch:
     def __init__(self, pid, every=0.25):
         self.pid, self.every = pid, every
         self.rss = self.fds = 0
-        self.samples = []
         self.done = threading.Event()
         self.thread = threading.Thread(target=self.look, daemon=True)
 
     def look(self):
         while not self.done.wait(self.every):
-            rss, fds = machine.rss_of_all_mib(self.pid), machine.descriptors(self.pid)
-            self.samples.append((time.monotonic(), rss, fds))
-            self.rss, self.fds = max(self.rss, rss), max(self.fds, fds)
+            self.sample()
+
+    def sample(self):
+        rss, fds = machine.rss_of_all_mib(self.pid), machine.descriptors(self.pid)
+        self.rss, self.fds = max(self.rss, rss), max(self.fds, fds)
 
     def __enter__(self):
         self.began, self.before = time.monotonic(), machine.cpu_seconds(self.pid)
@@ -46,6 +47,8 @@ class Watch:
         self.took = time.monotonic() - self.began
         self.done.set()
         self.thread.join()
+        # What was over in no time was not seen yet.
+        self.sample()
 
 
 def wrk(server, path, seconds, core, method="GET", headers=(), connections=CONNECTIONS, script="one.lua", arguments=None, refused=False):

@@ -19,6 +19,8 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+# A load average above this is somebody else.
+IDLE = 0.5
 TICK = os.sysconf("SC_CLK_TCK")
 # Debian has servers in /usr/sbin, and `cargo install` its programs in ~/.cargo/bin: neither is on everybody's PATH.
 PLACES = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", str(pathlib.Path.home() / ".cargo/bin")])
@@ -211,6 +213,12 @@ def describe():
         "server_core": server,
         "load_core": load,
     }
+
+
+def commit():
+    """What is checked out."""
+    argv = ["git", "describe", "--always", "--abbrev=40", "--dirty"]
+    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
 
 
 def require_to_measure():

@@ -26,8 +26,6 @@ from servers import PEERS, Edge, Floor, Nginx, NginxProxyCache, Varnish
 
 HERE = pathlib.Path(__file__).resolve().parent
 OWN = ("fixed_400", "live_fill", "burst", "cap", "idle", "start")
-# A load average above this is somebody else.
-IDLE = 0.5
 NOTE = "Medians of the rounds, which are interleaved; CPU is that of a server's processes, from /proc."
 
 
@@ -155,7 +153,7 @@ class Run:
     def measure(self):
         """Everything that was asked for; the report."""
         busy = os.getloadavg()[0]
-        if busy > IDLE:
+        if busy > machine.IDLE:
             # What a neighbour does is in every figure: the report must not look as if it were not.
             self.note += f" **The machine was not idle**: its load was {busy:.1f} when the run began."
             say(f"the machine is not idle, its load is {busy:.1f}: figures will be worse than they are")
@@ -177,12 +175,11 @@ class Run:
                 out = subprocess.run([machine.which(tool), "--version"], capture_output=True, text=True, check=False)
                 found = re.search(pattern, out.stdout + out.stderr)
                 versions[tool] = found.group(1) if found else "unknown"
-        commit = subprocess.run(["git", "describe", "--always", "--abbrev=40", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
         return {
             "schema": 1,
             "kind": "svc-edge-perf",
             "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "commit": commit or "unknown",
+            "commit": machine.commit(),
             "machine": machine.describe(),
             "conf": self.conf,
             "versions": versions,

@@ -1,5 +1,6 @@
 """What the harness computes, without a server: cd testing/performance && python3 -m unittest"""
 
+import os
 import pathlib
 import random
 import subprocess
@@ -14,6 +15,7 @@ import profiles
 import report
 import slos
 import soak
+import sweep
 
 
 def samples(count, value, every=5.0):
@@ -102,6 +104,18 @@ class Figures(unittest.TestCase):
 
     def test_gwsmoke_at_a_rate_asks_for_that_rate(self):
         self.assertAlmostEqual(sum(share.rate for share in loads.gwsmoke_shares(400, '"a"')), 400)
+
+    def test_the_limits_of_a_sweep_replace_those_that_are_high(self):
+        self.assertEqual(sweep.limited("{rps_limit: 9, max_inflight: 8}", rps_limit=5), "{max_inflight: 8, rps_limit: 5}")
+
+    def test_every_knob_of_the_sweep_says_what_its_load_is(self):
+        for knob, (load, values) in sweep.KNOBS.items():
+            self.assertTrue(load.__doc__ and len(values) > 1, knob)
+
+    def test_what_is_over_in_no_time_has_its_memory_all_the_same(self):
+        with loads.Watch(os.getpid()) as watch:
+            pass
+        self.assertTrue(watch.rss > 1 and watch.fds > 0)
 
     def test_a_load_that_does_not_end_is_ended(self):
         with self.assertRaises(machine.Failed):
