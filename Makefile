@@ -5,7 +5,7 @@ BIN = target/release/svc-edge
 # Where testing/deps.sh puts a cmake that the system lacks: the build scripts of zlib-ng look for one on PATH.
 export PATH := $(CURDIR)/var/tools/bin:$(PATH)
 
-.PHONY: run test build deps help demo-map browser-check upgrade-demo chaos chaos-short data fuzz models
+.PHONY: run test perf-build build deps help demo-map browser-check upgrade-demo chaos chaos-short data fuzz models perf perf-quick perf-soak perf-sweep perf-publish
 
 ## Build, import the sample assets, serve the sample packs with a small origin behind them, show a miss and a hit, and say what to open.
 run: build
@@ -65,3 +65,32 @@ fuzz:
 ## Run the core of the fills under many thousand schedules of its threads: no lost wake-up, no double fill, no leak.
 models:
 	$(CARGO) test --locked --manifest-path testing/models/Cargo.toml
+
+# What both measure.
+perf-build: build
+	@$(CARGO) build --release --locked --package perf-floor
+
+## Measure svc-edge beside nginx, Varnish, h2o and martin, as far as they are installed: 35 minutes on an idle machine. PERF has more words for perf.py.
+perf: perf-build
+	@sh testing/deps.sh perf
+	@python3 testing/performance/perf.py $(PERF)
+
+## The short form for CI, beside nginx alone: two minutes, into var/perf/quick.json.
+perf-quick: perf-build
+	@sh testing/deps.sh perf-quick
+	@python3 testing/performance/perf.py --quick $(PERF)
+
+## gwsmoke at 400 requests a second for SOAK, 10m unless told: fails on a trend in memory or descriptors (needs oha).
+perf-soak: SOAK ?= 10m
+perf-soak: build
+	@sh testing/deps.sh perf-quick
+	@python3 testing/performance/soak.py --seconds $(SOAK)
+
+## Measure each knob over its values: 10 minutes, into testing/performance/sweeps.json and sweeps.md.
+perf-sweep: perf-build
+	@sh testing/deps.sh perf-quick
+	@python3 testing/performance/sweep.py $(PERF)
+
+## Put the last report of `make perf` into testing/performance/report and README.md.
+perf-publish:
+	@python3 testing/performance/perf.py --publish
