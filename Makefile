@@ -5,7 +5,7 @@ BIN = target/release/svc-edge
 # Where testing/deps.sh puts a cmake that the system lacks: the build scripts of zlib-ng look for one on PATH.
 export PATH := $(CURDIR)/var/tools/bin:$(PATH)
 
-.PHONY: run test build deps help demo-map browser-check upgrade-demo chaos chaos-short data fuzz models bench allocations profiles
+.PHONY: run test perf-build build deps help demo-map browser-check upgrade-demo chaos chaos-short data fuzz models perf perf-quick perf-soak perf-sweep perf-publish bench allocations profiles
 
 ## Build, import the sample assets, serve the sample packs with a small origin behind them, show a miss and a hit, and say what to open.
 run: build
@@ -66,15 +66,44 @@ fuzz:
 models:
 	$(CARGO) test --locked --manifest-path testing/models/Cargo.toml
 
-## What single steps cost: rules, hashing, packs, the index (of BENCH_OBJECTS objects, 200000 unless told), a hit in memory. Minutes to build, two to run.
+# What both measure.
+perf-build: build
+	@$(CARGO) build --release --locked --package perf-floor
+
+## Measure svc-edge beside nginx, Varnish, h2o and martin, as far as they are installed: 35 minutes on an idle machine. PERF has more words for perf.py.
+perf: perf-build
+	@sh testing/deps.sh perf
+	@python3 testing/performance/perf.py $(PERF)
+
+## The short form for CI, beside nginx alone: two minutes, into var/perf/quick.json.
+perf-quick: perf-build
+	@sh testing/deps.sh perf-quick
+	@python3 testing/performance/perf.py --quick $(PERF)
+
+## gwsmoke at 400 requests a second for SOAK, 10m unless told: fails on a trend in memory or descriptors (needs oha).
+perf-soak: SOAK ?= 10m
+perf-soak: build
+	@sh testing/deps.sh perf-quick
+	@python3 testing/performance/soak.py --seconds $(SOAK)
+
+## Measure each knob over its values: 10 minutes, into testing/performance/sweeps.json and sweeps.md.
+perf-sweep: perf-build
+	@sh testing/deps.sh perf-quick
+	@python3 testing/performance/sweep.py $(PERF)
+
+## Put the last report of `make perf` into testing/performance/report and README.md.
+perf-publish:
+	@python3 testing/performance/perf.py --publish
+
+## What single steps cost: rules, hashing, packs, the index (of BENCH_OBJECTS objects, 200000 unless told), a hit over a socket pair. Minutes to build, two to run.
 bench: deps
 	$(CARGO) bench --locked
 
-## What a hit allocates beyond Pingora: the table, where each allocation is made (target/allocations.txt), and testing/performance/allocations.json.
+## What a hit allocates: the table, where each allocation is made (target/allocations.txt), and testing/performance/allocations.json.
 allocations: deps
-	ALLOCATIONS=trace ALLOCATIONS_JSON=$(CURDIR)/testing/performance/allocations.json \
-	    $(CARGO) test --locked --test allocations -- --nocapture 2>/dev/null >target/allocations.txt
-	@sed -n '/^a hit of/,/^test /p' target/allocations.txt | grep -v '^test '
+	@ALLOCATIONS=trace ALLOCATIONS_JSON=$(CURDIR)/testing/performance/allocations.json \
+	    $(CARGO) test --locked --test allocations -- --nocapture >target/allocations.txt || failed=1; \
+	sed -n '/^a hit of/,/^test /p' target/allocations.txt | grep -v '^test '; test -z "$$failed"
 
 ## Flamegraphs of hits and fills, and a recording of tokio-console, into testing/performance/profiles (needs perf, wrk, inferno, python3).
 profiles:

@@ -1,16 +1,14 @@
-//! A hit from Pingora's reading of the request to the last byte of the answer, over a connection in memory; and the same of a bare `ProxyHttp` that
-//! answers the same head and body, which is what Pingora costs.
+//! A hit from the first byte of its request to the last byte of its answer, over a socket pair in one thread: the short way, the long way through Pingora's HTTP server, and a
+//! bare `ProxyHttp` that answers the same head and body, which is what Pingora costs by itself. The client's share is in all three.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use criterion::{Bencher, Criterion, Throughput};
-use in_process::bare::Bare;
-use in_process::served::{Case, Served, cases};
-use in_process::wire::{Answer, Client};
-use pingora::apps::ServerApp;
+use in_process::bare::Pingora;
+use in_process::served::{Case, Served, Way, answer, hits};
+use in_process::wire::{Answer, Client, Serves};
 use tokio::runtime::{Builder, Runtime};
 
 #[path = "../tests/in_process/mod.rs"]
@@ -19,51 +17,35 @@ mod support;
 
 fn main() {
     let mut criterion = support::criterion();
-    hits(&mut criterion);
+    measure(&mut criterion);
     criterion.final_summary();
 }
 
-fn hits(criterion: &mut Criterion) {
+fn measure(criterion: &mut Criterion) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    let served = Served::new();
-    let etag = {
-        let case = cases("").remove(0);
-        let fields = runtime.block_on(answer(&served, &case)).fields();
-        fields.into_iter().find(|(name, _)| name.eq_ignore_ascii_case("etag")).unwrap().1
-    };
-    for case in cases(&etag) {
-        let answer = runtime.block_on(answer(&served, &case));
-        assert_eq!(answer.status(), case.status, "{}", case.name);
-        let bare = Bare::like(&answer);
+    let (short, long) = (Served::by(Way::Short), Served::by(Way::Long));
+    for case in runtime.block_on(hits(&short)) {
         let mut group = criterion.benchmark_group(case.name);
         group.throughput(Throughput::Elements(1));
-        group.bench_function("svc-edge", |bench| asked(bench, &runtime, &served.front, &case, &answer));
-        group.bench_function("pingora", |bench| asked(bench, &runtime, &bare, &case, &answer));
+        let known = runtime.block_on(answer(&short, &case));
+        group.bench_function("short", |bench| asked(bench, &runtime, &short.front, &case, &known));
+        let known = runtime.block_on(answer(&long, &case));
+        group.bench_function("long", |bench| asked(bench, &runtime, &long.front, &case, &known));
+        let bare = Pingora::like(&known);
+        group.bench_function("pingora", |bench| asked(bench, &runtime, &bare, &case, &known));
         group.finish();
     }
 }
 
-/// The answer once the object is ready in memory.
-async fn answer(served: &Served, case: &Case) -> Answer {
-    let mut client = Client::connect(&served.front);
-    client.ask(case.request.as_bytes(), case.content).await;
-    let answer = client.ask(case.request.as_bytes(), case.content).await;
-    client.close().await;
-    answer
-}
-
 /// One kept-alive connection, one request after the other.
-fn asked<A>(bench: &mut Bencher, runtime: &Runtime, app: &Arc<A>, case: &Case, answer: &Answer)
-where
-    A: ServerApp + Send + Sync + 'static,
-{
+fn asked(bench: &mut Bencher, runtime: &Runtime, server: &impl Serves, case: &Case, known: &Answer) {
     bench.iter_custom(|requests| {
         runtime.block_on(async {
-            let mut client = Client::connect(app);
-            client.again(case.request.as_bytes(), answer).await;
+            let mut client = Client::connect(server);
+            client.again(case.request.as_bytes(), known).await;
             let began = Instant::now();
             for _ in 0..requests {
-                client.again(case.request.as_bytes(), answer).await;
+                client.again(case.request.as_bytes(), known).await;
             }
             let took = began.elapsed();
             client.close().await;

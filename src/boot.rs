@@ -27,9 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use pingora::apps::ServerApp;
 use pingora::apps::http_app::HttpServer;
-use pingora::listeners::{L4BufferSettings, ListenerConfig};
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server};
@@ -59,11 +57,6 @@ use crate::observe::{audit, bus, panics};
 use crate::shed::Shed;
 use crate::store::cas::Cas;
 use crate::store::pack::mounts::Mounts;
-
-/// A connection's write buffer: header and body of a small answer leave in one `send`. Pingora's default of 1,460 bytes takes two.
-pub const WRITE_BUFFER: usize = 8 * 1024;
-/// A connection's read buffer. Requests are small; Pingora's default of 64 KiB is paid by every idle connection.
-pub const READ_BUFFER: usize = 4 * 1024;
 
 /// Serve until the process is asked to stop; on SIGHUP, by what `sources` says then; as a successor of the running server where `upgrade` says so. Says what is wrong in one line and
 /// returns 1 when it can't start, or ends with a fault.
@@ -162,12 +155,13 @@ fn start(mut conf: Conf, sources: Sources, origin: Origin) -> Result<bool, Strin
     let generations = edge.generations();
     let certificates = Certificates::load(&conf.edge.bind, SystemTime::now());
     let certificates = Arc::new(certificates.map_err(|fault| format!("edge.bind: {fault}"))?);
-    let front = front(&conf, &certificates, http_proxy(&server.configuration, edge), bounds);
+    let direct = edge.direct();
+    let front = front(&conf, &certificates, (http_proxy(&server.configuration, edge), direct), bounds);
 
     let mut ties = Ties::new();
     let tasks = conf.server.listener_tasks_per_fd;
     let (edge_gate, tie) = ties.tie(conf.edge.bind.len() * tasks);
-    server.add_service(Listening::new(edge_service(&conf, front.clone()), sockets.duplicates(Role::Edge)?, tie));
+    server.add_service(Listening::new(front.clone(), sockets.duplicates(Role::Edge)?, tie));
     let purger = Arc::new(Purger::new(conf.edge.admin.token.clone(), cas.clone(), fills.clone()));
     let mut admin_gate = None;
     if let Some(admin) = admin_service(&conf, &purger) {
@@ -228,16 +222,6 @@ fn start(mut conf: Conf, sources: Sources, origin: Origin) -> Result<bool, Strin
     };
     server.run(RunArgs { shutdown_signal: Box::new(signals) });
     Ok(!failed.load(Ordering::Acquire))
-}
-
-/// What listens on `edge.bind`.
-fn edge_service<A: ServerApp>(conf: &Conf, app: A) -> Service<A> {
-    let mut edge = Service::new("edge".into(), app);
-    for bind in &conf.edge.bind {
-        let buffers = L4BufferSettings::new(READ_BUFFER, WRITE_BUFFER);
-        edge.add_listener(ListenerConfig::tcp(bind.addr.to_string()).l4_buffer(buffers));
-    }
-    edge
 }
 
 /// What listens on `edge.metrics`.

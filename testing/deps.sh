@@ -3,6 +3,8 @@
 #
 #     sh testing/deps.sh          what the build needs
 #     sh testing/deps.sh test     what `make test` needs as well: rustfmt and clippy, and nginx as a real origin with TLS
+#     sh testing/deps.sh perf     what `make perf` needs as well: wrk; and the servers that it measures beside ours, without which it goes on
+#     sh testing/deps.sh perf-quick     the same for `make perf-quick`: wrk and nginx
 #
 # On Debian as root what is missing is installed by apt-get. Without root cmake alone can be brought, into var/tools, which the
 # Makefile puts on PATH. Of the rest it is said how to get it. Exit code 0: all is there; 1: something is missing, named.
@@ -42,6 +44,15 @@ check_rust_for_tests() {
     [ -z "$components" ] || fail "${components# } for its tests" "rustup component add$components"
 }
 
+missing_to_measure() {
+    # Program, a colon, Debian's package.
+    wanted="python3:python3 taskset:util-linux wrk:wrk nginx:nginx"
+    [ "$what" != perf ] || wanted="$wanted varnishd:varnish h2o:h2o"
+    for each in $wanted; do
+        PATH=$PATH:/usr/sbin command -v "${each%:*}" >/dev/null 2>&1 || echo "${each#*:}"
+    done
+}
+
 # Debian's names of the packages that are missing. A compiler without headers is as good as none.
 missing() {
     packages=""
@@ -50,6 +61,8 @@ missing() {
     command -v make >/dev/null 2>&1 || packages="$packages make"
     # Debian has it in /usr/sbin, which is not on everybody's PATH.
     [ "$what" != test ] || PATH=$PATH:/usr/sbin command -v nginx >/dev/null 2>&1 || packages="$packages nginx"
+    # What is measured, and by what.
+    case $what in perf | perf-quick) packages="$packages $(missing_to_measure)" ;; esac
     # Unquoted: the blanks at the ends go.
     echo $packages
 }
@@ -92,6 +105,11 @@ fi
 
 need=$(missing)
 [ -n "$need" ] || exit 0
+# Without a peer there is less to see, but something.
+if [ "$what" = perf ] && [ -z "$(echo " $need " | sed 's/ nginx / /; s/ varnish / /; s/ h2o / /; s/ //g')" ]; then
+    echo "not installed, and so not measured: $need   (as root: apt-get install $need)" >&2
+    exit 0
+fi
 [ "$need" != cmake ] ||
     fail cmake "as root: apt-get install cmake" "else:    pipx install cmake, or unpack a release of cmake and put its bin directory on PATH"
 fail "$need" "as root: apt-get install $need   (or the packages of your distribution)"

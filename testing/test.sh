@@ -12,6 +12,12 @@ echo "== documentation" && RUSTDOCFLAGS="-D warnings" cargo doc --locked --works
 echo "== tests" && cargo test --locked --workspace --quiet
 # A build of its own, with faults on demand: kept apart, so that the one above is what is shipped.
 echo "== faults" && cargo test --locked --features faults --test cas_faults --test faults --quiet
+echo "== the harness of performance, without a server"
+if command -v python3 >/dev/null 2>&1; then
+    (cd testing/performance && python3 -m unittest --quiet)
+else
+    echo "skipped: python3 is not installed"
+fi
 echo "== chaos"
 if command -v python3 >/dev/null 2>&1; then
     make --no-print-directory chaos-short

@@ -3,10 +3,15 @@
 use pingora::proxy::HttpProxy;
 
 use crate::conf::{BindConf, Conf};
-use crate::edge::{Bounds, Certificates, Edge, Front, Listener, Settings};
+use crate::edge::{Bounds, Certificates, Direct, Edge, Front, Listener, Settings};
 
 /// What the connections of the public listeners go through. The addresses are those that are bound.
-pub fn front(conf: &Conf, certificates: &Certificates, proxy: HttpProxy<Edge>, bounds: Bounds) -> Front {
+pub fn front(
+    conf: &Conf,
+    certificates: &Certificates,
+    (proxy, direct): (HttpProxy<Edge>, Direct),
+    bounds: Bounds,
+) -> Front {
     let listener = |bind: &BindConf| Listener {
         address: bind.addr,
         tls: certificates.handshake(bind.addr),
@@ -14,7 +19,7 @@ pub fn front(conf: &Conf, certificates: &Certificates, proxy: HttpProxy<Edge>, b
         h2c: bind.h2c,
     };
     let listeners = conf.edge.bind.iter().map(listener).collect();
-    Front::new(proxy, listeners, bounds)
+    Front::new(proxy, direct, listeners, bounds)
 }
 
 /// Bounds on connections: as many as the conf says, if there are descriptors for them.

@@ -13,8 +13,8 @@ use crate::conf::{Conf, Mode};
 use crate::edge::{Certificates, Edge, Front, Now, Settings, Stores};
 use crate::shed::Shed;
 
-/// The front of an edge by `conf`, with its packs and its CAS, made of the same parts as by [`super::serve`]: give a connection to its
-/// `ServerApp::process_new`. Nothing listens, keeps house, reloads or logs.
+/// The front of an edge by `conf`, with its packs and its CAS, made of the same parts as by [`super::serve`]: give connections to
+/// [`Front::serve`]. Nothing listens, keeps house, reloads or logs.
 ///
 /// Errors: what `serve` would refuse to start for; and `mode: live`, as there are no workers that fill.
 pub fn in_process(conf: &Conf) -> Result<Front, String> {
@@ -34,7 +34,8 @@ pub fn in_process(conf: &Conf) -> Result<Front, String> {
     let certificates = Certificates::load(&conf.edge.bind, SystemTime::now());
     let certificates = certificates.map_err(|fault| format!("edge.bind: {fault}"))?;
     let pingora = Arc::new(pingora_conf(&conf.server, conf.edge.mode));
-    Ok(front(conf, &certificates, http_proxy(&pingora, edge), bounds))
+    let direct = edge.direct();
+    Ok(front(conf, &certificates, (http_proxy(&pingora, edge), direct), bounds))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Pingora's listening service on sockets of ours, told by us when to accept no more.
+//! Listening services on sockets of ours, told by us when to accept no more.
 //!
 //! Pingora would bind in a task, try a taken port for half a minute and panic there; and it stops to accept when its server stops, which
 //! is too late for a stop that drains, and for an upgrade.
@@ -19,6 +19,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 
 use super::watchdog::{BEAT, Pulse};
+use crate::edge::Front;
 use crate::observe::faults;
 
 /// How often it is looked whether the accepting tasks have begun.
@@ -107,45 +108,83 @@ impl Ties {
     }
 }
 
-/// A listening service of Pingora's on sockets of ours.
-pub struct Listening<A> {
-    name: String,
-    threads: Option<usize>,
-    /// Until it is started.
-    service: Option<Service<A>>,
-    sockets: Vec<(SocketAddr, OwnedFd)>,
-    tie: Tie,
+/// What accepts on sockets.
+#[async_trait]
+pub trait Accepts: Send + Sync + 'static {
+    /// Its name, and how many threads it has; none: as many as the conf says.
+    fn service(&self) -> (String, Option<usize>);
+
+    /// Accept on `sockets`, in so many `tasks` each, until `stop` says so. Each task has a clone of `stop`, and each connection.
+    async fn accept(self, sockets: BoundSockets, fds: Option<ListenFds>, stop: ShutdownWatch, tasks: usize);
 }
 
-impl<A: ServerApp + Send + Sync + 'static> Listening<A> {
-    /// `service`, whose endpoints have the addresses of `sockets` as text.
-    pub fn new(service: Service<A>, sockets: Vec<(SocketAddr, OwnedFd)>, tie: Tie) -> Self {
-        let (name, threads) = (PingoraService::name(&service).to_owned(), service.threads);
-        Self { name, threads, service: Some(service), sockets, tie }
+/// Sockets that listen, and their addresses.
+pub type BoundSockets = Vec<(SocketAddr, OwnedFd)>;
+
+/// A service of Pingora's, whose endpoints have the addresses of the sockets as text.
+#[async_trait]
+impl<A: ServerApp + Send + Sync + 'static> Accepts for Service<A> {
+    fn service(&self) -> (String, Option<usize>) {
+        (PingoraService::name(self).to_owned(), self.threads)
     }
 
-    /// Put the sockets where Pingora looks for them before it binds.
-    fn hand_in(&mut self, fds: Option<&ListenFds>) {
-        let Some(fds) = fds else { return };
-        let mut fds = fds.lock();
-        for (address, fd) in self.sockets.drain(..) {
-            // From here on the descriptor is Pingora's to close.
-            fds.add(address.to_string(), fd.into_raw_fd());
+    async fn accept(mut self, sockets: BoundSockets, fds: Option<ListenFds>, stop: ShutdownWatch, tasks: usize) {
+        // Put where Pingora looks for them before it binds.
+        if let Some(fds) = &fds {
+            let mut fds = fds.lock();
+            for (address, fd) in sockets {
+                // From here on the descriptor is Pingora's to close.
+                fds.add(address.to_string(), fd.into_raw_fd());
+            }
+        }
+        self.start_service(fds, stop, tasks).await;
+    }
+}
+
+/// The edge accepts by itself.
+#[async_trait]
+impl Accepts for Front {
+    fn service(&self) -> (String, Option<usize>) {
+        ("edge".into(), None)
+    }
+
+    async fn accept(self, sockets: BoundSockets, _: Option<ListenFds>, stop: ShutdownWatch, tasks: usize) {
+        let sockets = sockets.into_iter().map(|(_, socket)| socket).collect();
+        if let Err(error) = Front::accept(&self, sockets, tasks, stop).await {
+            log::error!(event = "listen_failed", cause = error.to_string().as_str(); "");
         }
     }
 }
 
+/// A listening service on sockets of ours.
+pub struct Listening<A> {
+    name: String,
+    threads: Option<usize>,
+    /// Until it is started.
+    service: Option<A>,
+    sockets: BoundSockets,
+    tie: Tie,
+}
+
+impl<A: Accepts> Listening<A> {
+    /// `service` on `sockets`.
+    pub fn new(service: A, sockets: BoundSockets, tie: Tie) -> Self {
+        let (name, threads) = service.service();
+        Self { name, threads, service: Some(service), sockets, tie }
+    }
+}
+
 #[async_trait]
-impl<A: ServerApp + Send + Sync + 'static> PingoraService for Listening<A> {
+impl<A: Accepts> PingoraService for Listening<A> {
     async fn start_service(&mut self, fds: Option<ListenFds>, _shutdown: ShutdownWatch, tasks: usize) {
-        let Some(mut service) = self.service.take() else { return };
-        self.hand_in(fds.as_ref());
+        let Some(service) = self.service.take() else { return };
+        let sockets = std::mem::take(&mut self.sockets);
         let (stopped, ended) = (self.tie.gate.stop.subscribe(), self.tie.gate.ended.clone());
         // In a task of its own, whose panic is seen.
         let mut running = JoinSet::new();
         running.spawn(async move {
             faults::panic_here("boot.listener");
-            service.start_service(fds, stopped, tasks).await;
+            service.accept(sockets, fds, stopped, tasks).await;
             ended.store(true, Ordering::Release);
         });
         let mut begun = false;

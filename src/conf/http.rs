@@ -11,6 +11,8 @@ pub struct HttpConf {
     pub hsts: bool,
     /// Whether several ranges are answered as `multipart/byteranges` (RFC 9110 §14.6).
     pub multi_range: bool,
+    /// Whether what RAM holds is answered the short way, without Pingora's HTTP server in between.
+    pub direct: bool,
     /// How much of a large body is read at a time, in bytes: 16 KiB–1 MiB.
     pub chunk_bytes: usize,
     /// Cache-Control of what has none of its own: a field value.
@@ -45,6 +47,7 @@ pub enum CorsConf {
 pub(super) fn parse(r: &mut Reader) -> Option<HttpConf> {
     let hsts = r.get("edge.http.hsts", boolean);
     let multi_range = r.get("edge.http.multi_range", boolean);
+    let direct = r.get("edge.http.direct", boolean);
     let chunk_bytes = r.length("edge.http.chunk_bytes");
     let cache_control = r.get("edge.http.cache_control", field);
     let hosts = r.list("edge.http.hosts", host);
@@ -62,6 +65,7 @@ pub(super) fn parse(r: &mut Reader) -> Option<HttpConf> {
     Some(HttpConf {
         hsts: hsts?,
         multi_range: multi_range?,
+        direct: direct?,
         chunk_bytes: chunk_bytes?,
         cache_control: cache_control?,
         hosts: hosts?,

@@ -105,6 +105,7 @@ rows! {
     "edge.ingress.trusted_proxies", Now, edge.ingress.trusted_proxies;
     "edge.http.hsts", Now, edge.http.hsts;
     "edge.http.multi_range", Now, edge.http.multi_range;
+    "edge.http.direct", Now, edge.http.direct;
     "edge.http.chunk_bytes", Now, edge.http.chunk_bytes;
     "edge.http.cache_control", Now, edge.http.cache_control;
     "edge.http.hosts", Now, edge.http.hosts;

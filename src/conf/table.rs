@@ -249,6 +249,8 @@ keys! {
         "Whether answers over TLS have `Strict-Transport-Security` for a year, by which browsers ask this host over TLS alone; clear text never has it.";
     "edge.http.multi_range", Bool, "false",
         "Whether several ranges are answered as `multipart/byteranges`; else with the whole body.";
+    "edge.http.direct", Bool, "true",
+        "Whether what RAM holds is answered over HTTP/1.1 without Pingora's HTTP server in between: the same answers for half the CPU.";
     "edge.http.chunk_bytes", Size(16 * KIB, MIB), "64KiB",
         "How much of a large body is read, and sent, at a time.";
     "edge.http.cache_control", Field, "public, max-age=300",

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use http::{HeaderName, HeaderValue, Method, Version, header};
+use http::{HeaderName, Method, Version, header};
 use pingora::proxy::Session;
 
 use super::ctx::Ctx;
@@ -11,6 +11,7 @@ use super::route;
 use super::settings::Settings;
 use crate::observe::metrics::{self, Reason};
 use crate::rules::client::{Network, client_key, forwarded};
+use crate::rules::fields::Fields;
 use crate::rules::host;
 use crate::shed::{Shed, Shedding};
 
@@ -30,8 +31,10 @@ pub fn enter(settings: &Settings, shed: &Shed, session: &Session, ctx: &mut Ctx)
         Method::OPTIONS => metrics::Method::Options,
         _ => metrics::Method::Other,
     };
-    ctx.client = client(&settings.ingress.trusted_proxies, session);
-    if route::probe(route::raw_path(request)).is_some() {
+    let peer = session.client_addr().and_then(|peer| peer.as_inet()).copied();
+    ctx.client = peer.map(|peer| client(&settings.ingress.trusted_proxies, peer, &request.headers));
+    // It was given one by the short way, which did not know what to answer.
+    if route::probe(route::raw_path(request)).is_some() || ctx.place.is_some() {
         return Ok(());
     }
     // Whose address is not known is one client together with all of these.
@@ -41,14 +44,12 @@ pub fn enter(settings: &Settings, shed: &Shed, session: &Session, ctx: &mut Ctx)
 }
 
 /// The client: who connected, or whom a trusted proxy names in `X-Forwarded-For`; then without a port, which is 0.
-fn client(trusted: &[Network], session: &Session) -> Option<SocketAddr> {
-    let peer = *session.client_addr()?.as_inet()?;
+pub fn client(trusted: &[Network], peer: SocketAddr, fields: &impl Fields) -> SocketAddr {
     if trusted.is_empty() {
-        return Some(peer);
+        return peer;
     }
-    let fields = session.req_header().headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
-    let client = forwarded(peer.ip(), trusted, fields);
-    Some(if client == peer.ip().to_canonical() { peer } else { SocketAddr::new(client, 0) })
+    let client = forwarded(peer.ip(), trusted, fields.lines(&FORWARDED_FOR));
+    if client == peer.ip().to_canonical() { peer } else { SocketAddr::new(client, 0) }
 }
 
 /// Check what can be checked before the path is looked at; the cheapest and the most telling first.

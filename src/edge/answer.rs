@@ -12,6 +12,7 @@ use pingora::proxy::Session;
 
 use super::blocking::off_worker;
 use super::body::{self, Opened, Reader};
+use super::choice::Choice;
 use super::cors;
 use super::ctx::{Ctx, next_random};
 use super::fail::{self, Refusal};
@@ -19,11 +20,10 @@ use super::hsts;
 use super::ready::{self, Ready};
 use super::route::Probe;
 use super::settings::Settings;
-use crate::observe::metrics::{Method, RANGE_REQUESTS, RangeResult, Reason, Route};
+use crate::observe::metrics::{Method, Reason, Route};
 use crate::observe::readiness::READINESS;
 use crate::rules::multipart::Multipart;
-use crate::rules::precondition::{self, Verdict};
-use crate::rules::range::{self, Selection};
+use crate::rules::range;
 use crate::rules::repr_digest;
 use crate::store::{Body, Object, StoreError};
 
@@ -98,40 +98,20 @@ fn select(
     ready: &Ready,
     object: &Object,
 ) -> Result<(Box<ResponseHeader>, Selected), Refusal> {
-    let whole = Selected::One(0..object.len());
-    // RFC 9110 §13.2.1: preconditions are for what would be answered with 2xx.
-    if !ready.is_representation() {
-        return Ok((ready.full(), whole));
-    }
-    let validators = ready.validators(object);
-    match precondition::evaluate(&request.headers, true, &validators) {
-        Verdict::Proceed => {}
-        Verdict::NotModified => return Ok((ready.not_modified(), Selected::Nothing)),
-        Verdict::Failed => return Err(Refusal::new(Reason::Precondition)),
-    }
+    let choice = Choice::of(settings, &request.headers, method, ready, object);
+    choice.count();
     let mut header = ready.full();
-    // RFC 9110 §14.2: Range is for GET only.
-    if method != Method::Get || !request.headers.contains_key(header::RANGE) {
-        return Ok((header, whole));
-    }
-    if !ready.presentation.ranges || !precondition::if_range_holds(&request.headers, &validators) {
-        RANGE_REQUESTS.inc(RangeResult::Ignored);
-        return Ok((header, whole));
-    }
-    match range::select(&request.headers, object.len(), settings.multi_range) {
-        Selection::Ignored => {
-            RANGE_REQUESTS.inc(RangeResult::Ignored);
-            Ok((header, whole))
-        }
-        Selection::Unsatisfiable => Err(Refusal::unsatisfied(object.len())),
-        Selection::One(range) => {
-            RANGE_REQUESTS.inc(RangeResult::Partial);
+    match choice {
+        Choice::Whole { .. } => Ok((header, Selected::One(0..object.len()))),
+        Choice::NotModified => Ok((ready.not_modified(), Selected::Nothing)),
+        Choice::Failed => Err(Refusal::new(Reason::Precondition)),
+        Choice::Unsatisfiable => Err(Refusal::unsatisfied(object.len())),
+        Choice::One(range) => {
             partial(&mut header, range.end - range.start)?;
             insert(&mut header, header::CONTENT_RANGE, value(range::content_range(&range, object.len()))?)?;
             Ok((header, Selected::One(range)))
         }
-        Selection::Many(ranges) => {
-            RANGE_REQUESTS.inc(RangeResult::Multipart);
+        Choice::Many(ranges) => {
             let boundary = format!("{:016x}{:016x}", next_random(), next_random());
             let multipart = Multipart::new(&boundary, &object.content_type, ranges, object.len());
             let multipart = multipart.map_err(|error| Refusal::internal(error.to_string()))?;

@@ -14,9 +14,10 @@ use pingora::{Error, ErrorType, Result};
 
 use super::blocking::off_worker;
 use super::ctx::Ctx;
-use super::fail::Refusal;
+use super::fail::{Refusal, Told};
 use super::settings::Settings;
 use crate::observe::faults;
+use crate::shed::Admitted;
 use crate::store::{Body, Object, Window};
 
 /// What is written of a stream of HTTP/2 at a time: its client has `ingress.write_timeout` to let each through. The initial size of a frame (RFC 9113 §4.2).
@@ -53,7 +54,7 @@ impl Reader {
     }
 
     /// The next chunk; `None` at the end.
-    async fn next(&mut self, settings: &Settings) -> Result<Option<Bytes>, Refusal> {
+    pub async fn next(&mut self, settings: &Settings) -> Result<Option<Bytes>, Refusal> {
         if self.at >= self.end {
             return Ok(None);
         }
@@ -85,7 +86,7 @@ impl Reader {
     }
 
     /// Take back a chunk that was sent.
-    fn recycle(&mut self, chunk: Bytes) {
+    pub fn recycle(&mut self, chunk: Bytes) {
         // HTTP/2 may still hold it: then the next chunk gets a new buffer.
         if matches!(self.source, Body::Windowed(_))
             && let Ok(buf) = chunk.try_into_mut()
@@ -124,22 +125,22 @@ impl Opened {
 /// others out. Its connection bounds it.
 pub async fn write(settings: &Settings, session: &mut Session, ctx: &Ctx, chunk: &Bytes, end: bool) -> Result<()> {
     if session.as_http1().is_some() || chunk.is_empty() {
-        return patient(ctx, session.write_response_body(Some(chunk.clone()), end)).await;
+        return patient(ctx.place.as_ref(), session.write_response_body(Some(chunk.clone()), end)).await;
     }
     let mut at = 0;
     while at < chunk.len() {
         let piece = chunk.slice(at..chunk.len().min(at + PIECE));
         at += piece.len();
         session.set_write_timeout(Some(allowance(settings, piece.len())));
-        patient(ctx, session.write_response_body(Some(piece), end && at == chunk.len())).await?;
+        patient(ctx.place.as_ref(), session.write_response_body(Some(piece), end && at == chunk.len())).await?;
     }
     Ok(())
 }
 
 /// Drive a write to its end; when it takes longer than [`MOMENT`], without the request's place.
-async fn patient<T>(ctx: &Ctx, writing: impl Future<Output = T>) -> T {
+pub async fn patient<T>(place: Option<&Admitted>, writing: impl Future<Output = T>) -> T {
     let mut writing = pin!(writing);
-    let Some(place) = ctx.place.as_ref().filter(|place| !place.has_left()) else { return writing.await };
+    let Some(place) = place.filter(|place| !place.has_left()) else { return writing.await };
     // Most writes are done at once, and need no timer.
     if let Poll::Ready(written) = poll_fn(|context| Poll::Ready(writing.as_mut().poll(context))).await {
         return written;
@@ -166,13 +167,19 @@ fn allowance(settings: &Settings, len: usize) -> Duration {
 
 /// The store, or the fill, failed in the middle of a body.
 pub fn broken(ctx: &Ctx, refusal: &Refusal) -> Box<Error> {
-    refusal.tell(ctx);
+    tell_broken(ctx, refusal);
+    Error::explain(ErrorType::InternalError, "the object's bytes failed while they were sent")
+}
+
+/// Tell the log of it.
+pub fn tell_broken<'a>(of: impl Into<Told<'a>>, refusal: &Refusal) {
+    let told = of.into();
+    refusal.tell(told);
     // What an origin failed at was told once by its fill, and not for each of its readers.
     let level = if refusal.is_of_origin() { log::Level::Info } else { log::Level::Warn };
     log::log!(
         level,
-        event = "body_cut", corr_id = ctx.corr_id.to_str().unwrap_or_default(), reason = refusal.reason().as_str();
+        event = "body_cut", corr_id = told.corr_id.to_str().unwrap_or_default(), reason = refusal.reason().as_str();
         ""
     );
-    Error::explain(ErrorType::InternalError, "the object's bytes failed while they were sent")
 }

@@ -11,6 +11,7 @@ use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
 use super::ctx::{Ctx, next_random};
+use super::direct::wire;
 use super::fail::{self, Refusal};
 use super::route::{ASSETS, BLOBS, raw_path};
 use super::settings::Settings;
@@ -47,6 +48,8 @@ impl PartialEq for Busy {
 /// The answer but for the request's id and the time to come back.
 struct Prepared {
     header: ResponseHeader,
+    /// The same as bytes.
+    wire: Box<[u8]>,
     /// The problem document up to the request's id, and from there on.
     before: Bytes,
     after: Bytes,
@@ -56,10 +59,7 @@ struct Prepared {
 ///
 /// The connection stays open, as a new one would cost more than the answer; but not behind a body, which would have to be read away.
 pub async fn refuse(settings: &Settings, session: &mut Session, ctx: &mut Ctx, shedding: Shedding) -> Result<()> {
-    let (reason, prepared) = match shedding {
-        Shedding::Rate | Shedding::ClientRate => (Reason::RateLimit, &settings.busy.rate),
-        Shedding::Inflight => (Reason::Inflight, &settings.busy.inflight),
-    };
+    let (reason, prepared) = settings.busy.of(shedding);
     BUSY_REJECTIONS.inc(endpoint(raw_path(session.req_header())));
     let has_body = !session.as_downstream_mut().is_body_done();
     let Some(prepared) = prepared.get_or_init(|| Prepared::new(settings, reason).ok()) else {
@@ -84,6 +84,35 @@ pub async fn refuse(settings: &Settings, session: &mut Session, ctx: &mut Ctx, s
     session.write_response_body(Some(body), true).await
 }
 
+/// Write the refusal of a request for `path` as bytes, up to the lines that every answer has of its own. Its reason, and its body; none where it could not be prepared.
+pub fn write(
+    settings: &Settings,
+    shedding: Shedding,
+    path: &[u8],
+    id: &HeaderValue,
+    to: &mut Vec<u8>,
+) -> Option<(Reason, Bytes)> {
+    let (reason, prepared) = settings.busy.of(shedding);
+    let prepared = prepared.get_or_init(|| Prepared::new(settings, reason).ok()).as_ref()?;
+    BUSY_REJECTIONS.inc(endpoint(path));
+    REJECTED.inc(reason);
+    let body = prepared.body(id.as_bytes());
+    to.extend_from_slice(&prepared.wire);
+    wire::number(to, &header::CONTENT_LENGTH, body.len() as u64);
+    wire::line(to, "Retry-After", retry_after(shedding).as_bytes());
+    Some((reason, body))
+}
+
+impl Busy {
+    /// Why it is refused, and with what.
+    fn of(&self, shedding: Shedding) -> (Reason, &OnceLock<Option<Prepared>>) {
+        match shedding {
+            Shedding::Rate | Shedding::ClientRate => (Reason::RateLimit, &self.rate),
+            Shedding::Inflight => (Reason::Inflight, &self.inflight),
+        }
+    }
+}
+
 impl Prepared {
     fn new(settings: &Settings, reason: Reason) -> Result<Self> {
         let mut header = fail::header(reason, fail::status(reason), None)?;
@@ -91,7 +120,8 @@ impl Prepared {
         let whole = Bytes::from(fail::document(reason, fail::status(reason), ""));
         // The id is the last member, so the document ends with its closing quote and brace.
         let id_at = whole.len().saturating_sub(2);
-        Ok(Self { header, before: whole.slice(..id_at), after: whole.slice(id_at..) })
+        let wire = wire::written(&header);
+        Ok(Self { header, wire, before: whole.slice(..id_at), after: whole.slice(id_at..) })
     }
 
     /// The problem document for the request `id`, whose alphabet needs no escape.

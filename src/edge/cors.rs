@@ -13,7 +13,7 @@ use super::settings::Settings;
 pub const METHODS: &str = "GET, HEAD, OPTIONS";
 
 /// What a script may read beside the safelisted headers.
-const EXPOSED: &str =
+pub const EXPOSED: &str =
     "ETag, Content-Range, Content-Length, Accept-Ranges, Cache-Status, Retry-After, X-Corr-ID, X-Reason, Repr-Digest";
 
 /// Whether every origin may read; the headers are then part of an object's prepared header.

@@ -12,11 +12,12 @@ use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
 
 use super::filled::How;
-use super::front::{Fate, Underway};
+use super::front::{Fate, Left, Underway};
 use super::now::Now;
 use super::origins::OriginRules;
 use super::through::Through;
 use crate::observe::metrics::{INFLIGHT, Method, Reason, Route};
+use crate::observe::panics::Panic;
 use crate::rules::corr_id;
 use crate::shed::Admitted;
 
@@ -48,6 +49,8 @@ pub struct Ctx {
     pub client: Option<SocketAddr>,
     /// The place of a request that was admitted; probes need none.
     pub place: Option<Admitted>,
+    /// A panic that the request is to be answered for.
+    pub panic: Option<Panic>,
     _inflight: Inflight,
     /// Tells its connection that it goes on.
     underway: Option<Underway>,
@@ -70,6 +73,7 @@ impl Ctx {
             through: None,
             client: None,
             place: None,
+            panic: None,
             _inflight: Inflight::enter(),
             underway: None,
         }
@@ -78,6 +82,7 @@ impl Ctx {
     /// The request's header is complete: its connection is told, and says whether it is the last one.
     pub fn enter(&mut self, session: &mut Session) -> Result<()> {
         let Some((underway, fate)) = Underway::begin(session) else { return Ok(()) };
+        self.inherit(underway.left());
         self.underway = Some(underway);
         match fate {
             Fate::Open => Ok(()),
@@ -98,6 +103,15 @@ impl Ctx {
         };
     }
 
+    /// Take what the short way left to this request: its place, or the panic that it ended with.
+    pub fn inherit(&mut self, left: Left) {
+        match left {
+            Left::Nothing => {}
+            Left::Place(place) => self.place = Some(place),
+            Left::Panic(panic) => self.panic = Some(panic),
+        }
+    }
+
     /// The id as shared bytes, for the log.
     pub fn corr_id_bytes(&self) -> Bytes {
         Bytes::copy_from_slice(self.corr_id.as_bytes())
@@ -105,10 +119,10 @@ impl Ctx {
 }
 
 /// Counts the request as inflight until it is dropped, however it ends.
-struct Inflight;
+pub struct Inflight;
 
 impl Inflight {
-    fn enter() -> Self {
+    pub fn enter() -> Self {
         INFLIGHT.add(1);
         Self
     }
@@ -120,13 +134,23 @@ impl Drop for Inflight {
     }
 }
 
-/// A new id: a ULID. Cut from a slab of the thread, so that it costs no allocation of its own.
+/// The client's id when it is acceptable, else a new one.
+pub fn identified(given: Option<&[u8]>, now_ms: u64) -> HeaderValue {
+    let given = given.filter(|given| corr_id::acceptable(given)).and_then(|given| HeaderValue::from_bytes(given).ok());
+    given.unwrap_or_else(|| id_at(now_ms))
+}
+
+/// A new id: a ULID.
 pub fn make_id() -> HeaderValue {
+    id_at(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64))
+}
+
+/// An id that was made at `now_ms`. Cut from a slab of the thread, so that it costs no allocation of its own.
+fn id_at(now_ms: u64) -> HeaderValue {
     const SLAB: usize = 26 * 128;
     thread_local! {
         static IDS: RefCell<BytesMut> = RefCell::new(BytesMut::with_capacity(SLAB));
     }
-    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
     let random = u128::from(next_random()) << 64 | u128::from(next_random());
     let id = corr_id::ulid(now_ms, random);
     let bytes = IDS.with_borrow_mut(|slab| {

@@ -6,9 +6,10 @@ use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
 use super::ctx::{Ctx, next_random};
+use super::record::Ended;
 use super::settings::Settings;
 use super::{answer, cors};
-use crate::observe::metrics::{RANGE_REQUESTS, REJECTED, RangeResult, Reason};
+use crate::observe::metrics::{RANGE_REQUESTS, REJECTED, RangeResult, Reason, Route};
 use crate::rules::asset_key::KeyError;
 use crate::rules::cache_status::{CacheStatus, Forward};
 use crate::rules::problem;
@@ -116,7 +117,8 @@ impl Refusal {
     }
 
     /// Tell the log what the client is not told, with the request's id, so that the two can be brought together.
-    pub fn tell(&self, ctx: &Ctx) {
+    pub fn tell<'a>(&self, of: impl Into<Told<'a>>) {
+        let told = of.into();
         let Some(cause) = &self.cause else { return };
         let level = match self.reason {
             Reason::Internal => log::Level::Error,
@@ -124,13 +126,33 @@ impl Refusal {
             Reason::Origin | Reason::NotAllowed => log::Level::Info,
             _ => log::Level::Warn,
         };
-        let hash = ctx.hash.map(|hash| hash.to_hex().to_string()).unwrap_or_default();
+        let hash = told.hash.map(|hash| hash.to_hex().to_string()).unwrap_or_default();
         log::log!(
             level,
-            event = self.reason.as_str(), corr_id = ctx.corr_id.to_str().unwrap_or_default(), route = ctx.route.as_str(),
+            event = self.reason.as_str(), corr_id = told.corr_id.to_str().unwrap_or_default(), route = told.route.as_str(),
             hash = hash.as_str(), cause = cause.as_str();
             ""
         );
+    }
+}
+
+/// Which request the log is told of.
+#[derive(Clone, Copy)]
+pub struct Told<'a> {
+    pub corr_id: &'a HeaderValue,
+    pub route: Route,
+    pub hash: Option<blake3::Hash>,
+}
+
+impl<'a> From<&'a Ctx> for Told<'a> {
+    fn from(ctx: &'a Ctx) -> Self {
+        Self { corr_id: &ctx.corr_id, route: ctx.route, hash: ctx.hash }
+    }
+}
+
+impl<'a> From<&'a Ended> for Told<'a> {
+    fn from(ended: &'a Ended) -> Self {
+        Self { corr_id: &ended.corr_id, route: ended.route, hash: ended.hash }
     }
 }
 
@@ -194,7 +216,7 @@ pub async fn refuse(settings: &Settings, session: &mut Session, ctx: &mut Ctx, r
     if refusal.of_origin {
         (status, retry) = (StatusCode::GATEWAY_TIMEOUT, false);
     }
-    refusal.tell(ctx);
+    refusal.tell(&*ctx);
     ctx.reason = Some(reason);
     REJECTED.inc(reason);
     if refusal.close {

@@ -1,12 +1,13 @@
 //! What an object that came from an origin answers with: the header fields it was stored with, under ours, and what differs from request to
 //! request, its age and how it was come by.
 
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use pingora::Result;
-use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::http::ResponseHeader;
 
 use super::origins::OriginRules;
 use super::ready::{self, Presentation};
@@ -16,6 +17,7 @@ use crate::rules::cache_status::{CacheStatus, Forward};
 use crate::rules::caching::{self, Freshness, RequestDirectives, Serve, StoredAnswer};
 use crate::rules::date;
 use crate::rules::encoding::Coding;
+use crate::rules::fields::Fields;
 use crate::rules::header::elements;
 use crate::store::Object;
 use crate::store::cas::ObjectInfo;
@@ -61,8 +63,8 @@ const OURS: [HeaderName; 19] = [
 
 impl Filled {
     /// Whether this object is the one for the request: its selecting fields match, and its query is part of the key or there is none.
-    pub fn matches(&self, request: &RequestHeader) -> bool {
-        caching::matches(&self.answer.vary, &request.headers)
+    pub fn matches(&self, fields: &impl Fields) -> bool {
+        caching::matches(&self.answer.vary, fields)
     }
 
     /// What RFC 9111 lets us do with it for this request.
@@ -71,11 +73,11 @@ impl Filled {
     }
 
     /// Whether a hit of the hot set may be answered without looking any further.
-    pub fn fresh_for(&self, request: &RequestHeader, now: SystemTime) -> bool {
-        if self.rules.keep_query && request.raw_path().contains(&b'?') {
+    pub fn fresh_for(&self, fields: &impl Fields, has_query: bool, now: SystemTime) -> bool {
+        if self.rules.keep_query && has_query {
             return false;
         }
-        self.matches(request) && self.serve(&self.rules.directives(&request.headers), now) == Serve::Fresh
+        self.matches(fields) && self.serve(&self.rules.directives(fields), now) == Serve::Fresh
     }
 
     /// What an origin is asked to validate.
@@ -120,6 +122,14 @@ impl Filled {
         }
         ready::constant(settings, &mut not_modified)?;
         Ok((full, not_modified))
+    }
+
+    /// As [`Filled::personal`] of a hit, as bytes.
+    pub fn write_personal(&self, to: &mut Vec<u8>, now: SystemTime) {
+        // Writing to a Vec does not fail.
+        let _ = write!(to, "Age: {}\r\n", self.freshness.age(now).as_secs());
+        let ttl = Some(self.freshness.ttl(now));
+        let _ = write!(to, "cache-status: {}\r\n", How::default().status(ttl, Some("cas")));
     }
 
     /// Write what differs from request to request: `Age` (RFC 9111 §5.1) and `Cache-Status` (RFC 9211).
@@ -167,6 +177,11 @@ pub struct How {
 impl How {
     /// The field's value. `ttl` is in seconds, negative for what is stale.
     pub fn value(&self, ttl: Option<i64>, detail: Option<&'static str>) -> HeaderValue {
+        self.status(ttl, detail).value()
+    }
+
+    /// As [`How::value`], as what it says.
+    fn status(&self, ttl: Option<i64>, detail: Option<&'static str>) -> CacheStatus {
         let mut status = self.forward.map_or(CacheStatus::hit(), CacheStatus::forward);
         if let Some(answered) = self.status {
             status = status.forward_status(answered);
@@ -177,6 +192,6 @@ impl How {
         if let Some(detail) = detail {
             status = status.detail(detail);
         }
-        status.stored(self.stored).collapsed(self.collapsed).value()
+        status.stored(self.stored).collapsed(self.collapsed)
     }
 }

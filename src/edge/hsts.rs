@@ -7,7 +7,7 @@ use pingora::http::ResponseHeader;
 use super::settings::Settings;
 
 /// A year, as browsers' lists ask for. Without `includeSubDomains`: other hosts are not ours to speak for.
-const POLICY: HeaderValue = HeaderValue::from_static("max-age=31536000");
+pub const POLICY: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// Put it into an answer over TLS. In clear text it never stands (§7.2): whoever is in between could set it.
 pub fn insert(settings: &Settings, secure: bool, header: &mut ResponseHeader) -> Result<()> {

@@ -16,6 +16,7 @@ use super::ready::{Presentation, Ready};
 use super::route;
 use crate::observe::metrics::{CACHE_HITS, CACHE_MISSES, Method, MissCause, Reason};
 use crate::rules::encoding::{self, Choice, Coding};
+use crate::rules::fields::Fields;
 use crate::store::cas::Cas;
 use crate::store::decode::{self, Caps};
 use crate::store::hot::Hot;
@@ -41,15 +42,29 @@ impl Stores {
         }
         // A path without escapes is its own key, or the key of nothing. With escapes it could be the key of another resource.
         let path = route::raw_path(request).strip_prefix(b"/").filter(|path| !path.contains(&b'%'))?;
+        let has_query = request.raw_path().contains(&b'?');
+        let ready = self.held(now, path, &request.headers, has_query, SystemTime::now)?;
+        count(&ready, ctx);
+        Some(ready)
+    }
+
+    /// What the hot set has at `path`, if it may be answered to a GET or HEAD with `fields` as it is. The path has neither its leading slash nor escapes.
+    pub fn held(
+        &self,
+        now: &Now,
+        path: &[u8],
+        fields: &impl Fields,
+        has_query: bool,
+        time: impl FnOnce() -> SystemTime,
+    ) -> Option<Arc<Ready>> {
         let ready = self.hot.get(path).filter(|ready| now.holds(ready))?;
-        let decode = || encoding::choose(&request.headers, ready.coding()) == Choice::Decode;
+        let decode = || encoding::choose(fields, ready.coding()) == Choice::Decode;
         if ready.coding() != Coding::Identity && !ready.is_final() && decode() {
             return None;
         }
-        if ready.filled.as_ref().is_some_and(|filled| !filled.fresh_for(request, SystemTime::now())) {
+        if ready.filled.as_ref().is_some_and(|filled| !filled.fresh_for(fields, has_query, time())) {
             return None;
         }
-        count(&ready, ctx);
         Some(ready)
     }
 

@@ -12,8 +12,10 @@ mod blocking;
 mod body;
 mod busy;
 mod caught;
+mod choice;
 mod cors;
 mod ctx;
+mod direct;
 mod fail;
 mod filled;
 mod flight;
@@ -21,6 +23,7 @@ mod front;
 mod hsts;
 mod live;
 mod lookup;
+mod moment;
 mod now;
 mod origins;
 mod question;
@@ -51,6 +54,7 @@ use crate::observe::readiness::READINESS;
 use crate::rules::{header as fields, via};
 use crate::shed::Shed;
 
+pub use direct::Direct;
 pub use front::{Bounds, Certificates, Front, Handshake, Listener, prepare_listener};
 pub use live::Live;
 pub use lookup::Stores;
@@ -64,6 +68,7 @@ use fail::Refusal;
 use filled::How;
 use question::{Asked, Place};
 use ready::Ready;
+use record::Ended;
 use through::Through;
 
 /// The service behind the public listeners.
@@ -83,6 +88,11 @@ impl Edge {
     /// By which the conf is swapped while requests go on.
     pub fn generations(&self) -> Arc<Generations> {
         self.generations.clone()
+    }
+
+    /// The short way to the same.
+    pub fn direct(&self) -> Direct {
+        Direct::new(self.generations.clone(), self.shed.clone())
     }
 
     /// Admission, then the way of the request.
@@ -276,6 +286,11 @@ impl ProxyHttp for Edge {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+        if let Some(panic) = ctx.panic.take() {
+            let now = ctx.now.clone();
+            ctx.identify(session.req_header().headers.get("x-corr-id"));
+            return caught::answer(&now.settings, session, ctx, &panic).await;
+        }
         match caught::caught(self.receive(session, ctx)).await {
             Ok(done) => done,
             Err(panic) => {
@@ -359,6 +374,7 @@ impl ProxyHttp for Edge {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Ctx) {
-        record::request(&ctx.now.settings, session, error, ctx);
+        let ended = Ended::of(ctx, session.body_bytes_sent() as u64);
+        record::request(&ctx.now.settings, &ended, error.is_some());
     }
 }

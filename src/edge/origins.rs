@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use http::HeaderMap;
 use pingora::http::RequestHeader;
 
 use crate::fill::FillKey;
 use crate::rules::allow;
 use crate::rules::caching::{CachingConf, RequestDirectives};
+use crate::rules::fields::Fields;
 
 /// Hashes that paths are pinned to (`cas.lock`).
 pub type Lock = HashMap<String, blake3::Hash>;
@@ -32,7 +32,7 @@ pub struct OriginRules {
 
 impl OriginRules {
     /// What the client's request says about caching, where that counts.
-    pub fn directives(&self, request: &HeaderMap) -> RequestDirectives {
+    pub fn directives(&self, request: &impl Fields) -> RequestDirectives {
         if self.ignore_client_cache_control { RequestDirectives::none() } else { RequestDirectives::of(request) }
     }
 

@@ -7,6 +7,7 @@ use pingora::Result;
 use pingora::http::ResponseHeader;
 
 use super::cors;
+use super::direct::Wire;
 use super::filled::Filled;
 use super::now::Now;
 use super::settings::Settings;
@@ -31,6 +32,8 @@ pub struct Ready {
     full: ResponseHeader,
     /// 304 likewise.
     not_modified: ResponseHeader,
+    /// Both as bytes, once they were asked for.
+    wire: OnceLock<Wire>,
     source: Source,
     /// Which way it looks: see `Now::look`.
     pub look: u64,
@@ -137,6 +140,7 @@ impl Ready {
             filled,
             full,
             not_modified,
+            wire: OnceLock::new(),
             source,
             look: now.look(),
         }
@@ -169,6 +173,16 @@ impl Ready {
         self.source.holds()
     }
 
+    /// The prepared headers as bytes.
+    pub fn wire(&self) -> &Wire {
+        self.wire.get_or_init(|| Wire::new(&self.full, &self.not_modified))
+    }
+
+    /// The status of the prepared header.
+    pub fn status(&self) -> StatusCode {
+        self.full.status
+    }
+
     /// A copy of the prepared 200 or 204.
     pub fn full(&self) -> Box<ResponseHeader> {
         Box::new(self.full.clone())
@@ -192,7 +206,7 @@ impl Ready {
 
     /// What it weighs in the hot set, in bytes. A window holds a file descriptor, of which there are fewer than bytes.
     pub fn weight(&self) -> u64 {
-        const HEADERS: u64 = 2048;
+        const HEADERS: u64 = 4096;
         const DESCRIPTOR: u64 = 128 * 1024;
         HEADERS
             + match self.object.as_ref().map(|object| &object.body) {

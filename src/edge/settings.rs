@@ -16,6 +16,8 @@ pub struct Settings {
     pub ingress: IngressConf,
     /// Whether several ranges are answered as `multipart/byteranges`.
     pub multi_range: bool,
+    /// Whether what RAM holds is answered the short way.
+    pub direct: bool,
     /// Bytes read and sent at a time from what is not in memory.
     pub chunk_bytes: usize,
     /// `Cache-Control` of objects whose pack doesn't say otherwise.
@@ -61,6 +63,7 @@ impl Settings {
         Ok(Self {
             ingress: conf.ingress.clone(),
             multi_range: conf.http.multi_range,
+            direct: conf.http.direct,
             chunk_bytes: conf.http.chunk_bytes,
             cache_control: HeaderValue::try_from(&conf.http.cache_control)?,
             allow_origins,
@@ -86,6 +89,7 @@ impl Settings {
         let shown = Self {
             ingress: other.ingress.clone(),
             multi_range: other.multi_range,
+            direct: other.direct,
             chunk_bytes: other.chunk_bytes,
             access: other.access,
             hsts: other.hsts,

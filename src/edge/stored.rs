@@ -49,7 +49,8 @@ impl Stores {
         // The canonical path, so that a plain request finds it without a look at the rest.
         let base = key.base();
         let hot_key = format!("{ASSETS}{base}");
-        let answers = |ready: &Arc<Ready>| now.holds(ready) && ready.filled.as_ref().is_none_or(|f| f.matches(request));
+        let answers =
+            |ready: &Arc<Ready>| now.holds(ready) && ready.filled.as_ref().is_none_or(|f| f.matches(&request.headers));
         for _ in 0..LOOKS {
             if let Some(ready) = self.hot.get(&hot_key).filter(answers) {
                 return Ok(Some(ready));
@@ -94,7 +95,7 @@ impl Stores {
         }
         let row_key = format!("{ASSETS}{}", chosen.info.path);
         let varied = row_key != hot_key;
-        let selected = |ready: &Arc<Ready>| ready.filled.as_ref().is_none_or(|f| f.matches(request));
+        let selected = |ready: &Arc<Ready>| ready.filled.as_ref().is_none_or(|f| f.matches(&request.headers));
         if varied && let Some(ready) = self.hot.get(&row_key).filter(|ready| now.holds(ready) && selected(ready)) {
             self.hot.insert(hot_key, ready.clone(), ready.weight());
             return Ok(Look::Found(ready));

@@ -150,7 +150,7 @@ impl Reader {
     }
 
     fn stream_for_me(&self, stream: &Stream) -> Headed {
-        if !self.started && !caching::matches(&stream.selecting, &self.request) {
+        if !self.started && !caching::matches(&stream.selecting, &*self.request) {
             let mut key = self.key.clone();
             key.variant = Some(variant_of(&stream.selecting, &self.request));
             return Headed::Excluded(key);

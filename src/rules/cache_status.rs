@@ -1,7 +1,7 @@
 //! `Cache-Status` (RFC 9211): how an answer came about, in one member of a list. Nothing of a client's request and nothing
 //! of an origin's answer but its status ever stands in it.
 
-use std::fmt::Write as _;
+use std::fmt;
 
 use http::HeaderValue;
 
@@ -108,36 +108,38 @@ impl CacheStatus {
 
     /// The member as a field value. What only belongs to a forwarded request is left out of others (§2.3, §2.5, §2.6).
     pub fn value(&self) -> HeaderValue {
-        let mut text = String::with_capacity(96);
-        text.push_str(NAME);
+        // The name and words are ours; should one of them be no field value, the name alone still says who answered.
+        HeaderValue::try_from(self.to_string()).unwrap_or(HeaderValue::from_static(NAME))
+    }
+}
+
+impl fmt::Display for CacheStatus {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str(NAME)?;
         if self.hit {
-            text.push_str("; hit");
+            to.write_str("; hit")?;
         }
         if let Some(forward) = self.forward {
-            text.push_str("; fwd=");
-            text.push_str(forward.token());
-            // Writing to a String does not fail.
+            write!(to, "; fwd={}", forward.token())?;
             if let Some(status) = self.forward_status {
-                let _ = write!(text, "; fwd-status={status}");
+                write!(to, "; fwd-status={status}")?;
             }
         }
         if let Some(ttl) = self.ttl {
             // An Integer of a structured field has at most 15 digits (RFC 9651 §3.3.1).
             const MOST: i64 = 999_999_999_999_999;
-            let _ = write!(text, "; ttl={}", ttl.clamp(-MOST, MOST));
+            write!(to, "; ttl={}", ttl.clamp(-MOST, MOST))?;
         }
         if self.forward.is_some() && self.stored {
-            text.push_str("; stored");
+            to.write_str("; stored")?;
         }
         if self.forward.is_some() && self.collapsed {
-            text.push_str("; collapsed");
+            to.write_str("; collapsed")?;
         }
-        if let Some(detail) = self.detail {
-            text.push_str("; detail=");
-            text.push_str(detail);
+        match self.detail {
+            Some(detail) => write!(to, "; detail={detail}"),
+            None => Ok(()),
         }
-        // The name and words are ours; should one of them be no field value, the name alone still says who answered.
-        HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(NAME))
     }
 }
 

@@ -11,7 +11,12 @@ const END: u64 = 253_402_300_800;
 /// The date in a field value; `None` where it is none. Two-digit years of the obsolete RFC 850 form below 70 are of
 /// this century.
 pub fn parse(value: &HeaderValue) -> Option<SystemTime> {
-    httpdate::parse_http_date(value.to_str().ok()?).ok()
+    parse_bytes(value.as_bytes())
+}
+
+/// As [`parse`].
+pub fn parse_bytes(value: &[u8]) -> Option<SystemTime> {
+    httpdate::parse_http_date(std::str::from_utf8(value).ok()?).ok()
 }
 
 /// `time` as an IMF-fixdate, its fraction of a second cut off; `None` where an HTTP-date can't name it (a file may well

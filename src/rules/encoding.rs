@@ -3,6 +3,8 @@
 use http::HeaderMap;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
 
+use super::fields::Fields;
+
 /// A content coding that bytes can be stored in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Coding {
@@ -64,7 +66,7 @@ pub enum Choice {
 ///
 /// Several lines are one list. An element that does not follow the grammar (`gzip;q=2`) counts as not there. Of a
 /// coding that is listed twice the lower weight counts, since leaving a coding out is always safe.
-pub fn accepts(headers: &HeaderMap, coding: Coding) -> bool {
+pub fn accepts(headers: &impl Fields, coding: Coding) -> bool {
     let Some(weights) = Weights::of(headers, coding) else { return true };
     match weights.coding.or(weights.any) {
         Some(weight) => weight > 0,
@@ -78,7 +80,7 @@ pub fn accepts(headers: &HeaderMap, coding: Coding) -> bool {
 /// Decoded where it doesn't, even where it forbids `identity` too: it is the only other thing there is, and a client
 /// that refuses everything is better served with bytes than with 406. Decoded also where there is no `Accept-Encoding`:
 /// everything is acceptable then, and no coding is what a client that never heard of codings can read.
-pub fn choose(headers: &HeaderMap, stored: Coding) -> Choice {
+pub fn choose(headers: &impl Fields, stored: Coding) -> Choice {
     if stored == Coding::Identity {
         return Choice::AsStored;
     }
@@ -99,11 +101,11 @@ struct Weights {
 
 impl Weights {
     /// `None` where there is no such field.
-    fn of(headers: &HeaderMap, coding: Coding) -> Option<Self> {
-        let mut lines = headers.get_all(ACCEPT_ENCODING).iter().peekable();
+    fn of(headers: &impl Fields, coding: Coding) -> Option<Self> {
+        let mut lines = headers.lines(&ACCEPT_ENCODING).peekable();
         lines.peek()?;
         let mut weights = Self { coding: None, identity: None, any: None };
-        let elements = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+        let elements = lines.flat_map(|line| line.split(|byte| *byte == b','));
         for (name, weight) in elements.filter_map(element) {
             if name == b"*" {
                 lower(&mut weights.any, weight);

@@ -9,6 +9,7 @@ pub mod corr_id;
 pub mod date;
 pub mod encoding;
 pub mod etag;
+pub mod fields;
 pub mod header;
 pub mod host;
 pub mod lock;

@@ -4,10 +4,10 @@
 use std::time::SystemTime;
 
 use http::header::{HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE};
-use http::{HeaderMap, HeaderValue};
 
 use super::date;
 use super::etag::{EntityTag, List};
+use super::fields::Fields;
 
 /// What is known of the selected representation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub enum Verdict {
 /// Several lines of `If-Match` or `If-None-Match` are one list. A list that stops making sense matches by what stood
 /// before: 200 and 412 are the safe answers to what can't be read. A date that is none, that is repeated, or that meets
 /// a representation without a date is ignored (§13.1.3, §13.1.4).
-pub fn evaluate(headers: &HeaderMap, get_or_head: bool, validators: &Validators<'_>) -> Verdict {
+pub fn evaluate(headers: &impl Fields, get_or_head: bool, validators: &Validators<'_>) -> Verdict {
     match lists(headers, IF_MATCH, validators, |tag, current| tag.strong_eq(current)) {
         Some(true) => {}
         Some(false) => return Verdict::Failed,
@@ -69,17 +69,19 @@ const STRONG_DATE_AGE: u64 = 60;
 /// validator by §8.8.2.2, for which the origin's `Date` must be known: of a file we know its time, but not that it
 /// didn't change twice within that second, and whoever got a pack from us got its tag too. Anything else, a list or a
 /// repeated line included, does not hold: the whole representation is always right.
-pub fn if_range_holds(headers: &HeaderMap, validators: &Validators<'_>) -> bool {
-    let mut lines = headers.get_all(IF_RANGE).iter();
+pub fn if_range_holds(headers: &impl Fields, validators: &Validators<'_>) -> bool {
+    let mut lines = headers.lines(&IF_RANGE);
     let Some(line) = lines.next() else { return true };
     if lines.next().is_some() {
         return false;
     }
-    if let Some(tag) = EntityTag::parse(line.as_bytes()) {
+    if let Some(tag) = EntityTag::parse(line) {
         return current_tag(validators).is_some_and(|current| tag.strong_eq(current));
     }
     let modified = validators.last_modified.and_then(date::seconds);
-    let (Some(given), Some(modified)) = (date::parse(line).and_then(date::seconds), modified) else { return false };
+    let (Some(given), Some(modified)) = (date::parse_bytes(line).and_then(date::seconds), modified) else {
+        return false;
+    };
     let strong = validators
         .origin_date
         .and_then(date::seconds)
@@ -95,18 +97,18 @@ fn current_tag<'a>(validators: &Validators<'a>) -> Option<EntityTag<'a>> {
 /// Whether the field `name` lists the current representation; `None` where the field is absent.
 /// A `*` stands for any representation, so for this one, and stands alone (§13.1.1, §13.1.2).
 fn lists(
-    headers: &HeaderMap,
+    headers: &impl Fields,
     name: HeaderName,
     validators: &Validators<'_>,
     equal: impl Fn(EntityTag<'_>, EntityTag<'_>) -> bool,
 ) -> Option<bool> {
-    let mut lines = headers.get_all(name).iter().peekable();
-    if lines.peek()?.as_bytes().trim_ascii() == b"*" {
+    let mut lines = headers.lines(&name).peekable();
+    if lines.peek()?.trim_ascii() == b"*" {
         lines.next();
         return Some(lines.next().is_none());
     }
     let Some(current) = current_tag(validators) else { return Some(false) };
-    for item in lines.flat_map(|line| List::new(line.as_bytes())) {
+    for item in lines.flat_map(List::new) {
         match item {
             Ok(tag) if equal(tag, current) => return Some(true),
             Ok(_) => {}
@@ -117,14 +119,14 @@ fn lists(
 }
 
 /// Whether the representation was modified after the date in the field `name`; `None` where the field is to be ignored.
-fn modified_since(headers: &HeaderMap, name: HeaderName, validators: &Validators<'_>) -> Option<bool> {
-    let mut lines = headers.get_all(name).iter();
-    let line: &HeaderValue = lines.next()?;
+fn modified_since(headers: &impl Fields, name: HeaderName, validators: &Validators<'_>) -> Option<bool> {
+    let mut lines = headers.lines(&name);
+    let line = lines.next()?;
     if lines.next().is_some() {
         return None;
     }
     let modified = date::seconds(validators.last_modified?)?;
-    Some(modified > date::seconds(date::parse(line)?)?)
+    Some(modified > date::seconds(date::parse_bytes(line)?)?)
 }
 
 #[cfg(test)]

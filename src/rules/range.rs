@@ -3,8 +3,9 @@
 
 use std::ops::Range;
 
-use http::HeaderMap;
 use http::header::RANGE;
+
+use super::fields::Fields;
 
 /// The most ranges that one request may ask for; a request for more is answered with the whole representation.
 pub const MAX_RANGES: usize = 8;
@@ -26,14 +27,14 @@ pub enum Selection {
 /// The `Range` field of a request; `None` where there is none, and where there are several lines of it: the field is
 /// not a list, so what several lines mean is anyone's guess (RFC 9110 §5.3), and a recipient may always ignore it
 /// (§14.2).
-pub fn field(headers: &HeaderMap) -> Option<&[u8]> {
-    let mut lines = headers.get_all(RANGE).iter();
+pub fn field(headers: &impl Fields) -> Option<&[u8]> {
+    let mut lines = headers.lines(&RANGE);
     let line = lines.next()?;
-    lines.next().is_none().then_some(line.as_bytes())
+    lines.next().is_none().then_some(line)
 }
 
 /// What the request selects of a representation of `len` bytes: [`evaluate`] of [`field`].
-pub fn select(headers: &HeaderMap, len: u64, multi: bool) -> Selection {
+pub fn select(headers: &impl Fields, len: u64, multi: bool) -> Selection {
     field(headers).map_or(Selection::Ignored, |field| evaluate(field, len, multi))
 }
 

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::AcqRel, Orde
 const LEFT: u64 = (1 << 32) - 1;
 
 /// Places for requests.
+#[derive(Debug)]
 #[repr(align(128))]
 pub struct Places {
     /// Those in flight in the lower half; in the upper one those that have finished, beginning anew after the largest number.
@@ -16,6 +17,7 @@ pub struct Places {
     max: AtomicU32,
 }
 
+#[derive(Debug)]
 /// The place of one request, given back when it is dropped, or before that when it is left.
 pub struct Admitted {
     places: Arc<Places>,

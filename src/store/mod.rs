@@ -10,6 +10,7 @@ pub mod pack;
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -79,6 +80,13 @@ pub trait Window: Send + Sync {
     /// As [`Window::read_at`], without blocking: `Ok(false)` where the bytes aren't in the page cache or weren't verified yet,
     /// and `buf` is then unspecified.
     fn try_read_at(&self, buf: &mut [u8], offset: u64) -> Result<bool, StoreError>;
+
+    /// The file from which the kernel may send `range` of it by itself, without waiting for a disk: its bytes are verified, in the page cache as far as that can
+    /// be told cheaply, and the file is untouched until now. `None`: read them. Whoever sends so ends with a read, which verifies behind what was sent.
+    fn ready_to_send(&self, range: Range<u64>) -> Result<Option<BorrowedFd<'_>>, StoreError> {
+        let _ = range;
+        Ok(None)
+    }
 }
 
 impl Object {

@@ -11,7 +11,6 @@ Rounds are interleaved, and what is printed are medians. Everything stays on loo
 
 import os
 import pathlib
-import signal
 import socket
 import statistics
 import subprocess
@@ -20,7 +19,12 @@ import tempfile
 import threading
 import time
 
-from measure import cpu_seconds, free_port, get, rss_mib, wait_for
+# What it shares with the harness stands there.
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "performance"))
+
+from clients import Kept
+from machine import cpu_seconds, get, rss_mib
+from servers import Edge, Nginx, NginxProxyCache
 
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 SAMPLES = int(os.environ.get("SAMPLES", "300"))
@@ -40,97 +44,19 @@ def write_files(directory):
     return files
 
 
-class Nginx:
-    """An nginx with one server block; as an origin, or as a cache before one."""
-
-    def __init__(self, directory, name, port, server, http=""):
-        base = directory / name
-        base.mkdir()
-        base.chmod(0o777)
-        conf = base / "nginx.conf"
-        temporary = " ".join(f"{kind}_temp_path {base}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-        conf.write_text(
-            f"""daemon off; worker_processes 2; pid {base}/pid; error_log {base}/log;
-            events {{ worker_connections 1024; }}
-            http {{ access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000; {temporary} {http}
-              server {{ listen 127.0.0.1:{port}; {server} }} }}"""
-        )
-        self.port = port
-        self.process = subprocess.Popen(["nginx", "-c", conf], stderr=subprocess.DEVNULL)
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(20)
-
-
 def origin(directory, files):
     # Any first segment names the same files, so that each round has objects of its own.
-    port = free_port()
-    server = f"""location ~ ^/s/[^/]+/(.*)$ {{ alias {files}/$1; add_header Cache-Control "max-age=3600"; }}"""
-    server += f" location = /up {{ return 200; }}"
-    nginx = Nginx(directory, "origin", port, server)
-    wait_for(lambda: get(port, "/s/x/4k")[0] == 200)
-    return nginx
+    server = f"""location ~ ^/s/[^/]+/(.*)$ {{ alias {files}/$1; add_header Cache-Control "max-age=3600"; }} location = /up {{ return 200; }}"""
+    return Nginx(directory, server=server, workers=2)
 
 
-def proxy_cache(directory, origin_port):
-    port = free_port()
-    http = f"proxy_cache_path {directory}/cache keys_zone=z:10m max_size=40g inactive=1h use_temp_path=off;"
-    http += f" upstream o {{ server 127.0.0.1:{origin_port}; keepalive 16; }}"
-    server = """location / { proxy_pass http://o/s/; proxy_http_version 1.1; proxy_set_header Connection "";
-        proxy_cache z; proxy_cache_lock on; proxy_cache_valid 1h; proxy_max_temp_file_size 0; }"""
-    nginx = Nginx(directory, "cache-nginx", port, server, http)
-    wait_for(lambda: get(port, "/up/4k")[0] == 200)
-    return nginx
-
-
-class Edge:
+def edge_before(binary, directory, origin_port):
     """svc-edge in live mode with its defaults, but for bounds that let 1 GiB objects in."""
-
-    def __init__(self, binary, directory, origin_port):
-        self.port, self.admin = free_port(), free_port()
-        conf = directory / "svc-edge.yaml"
-        conf.write_text(
-            f"""edge:
-  bind: 127.0.0.1:{self.port}
-  metrics: 127.0.0.1:{self.admin}
-  mode: live
-  cas: {{dir: {directory}/cas, max_bytes: 40GiB}}
+    lines = f"""  mode: live
   fill: {{max_object_bytes: 2GiB}}
-  ingress: {{rps_limit: null}}
   origins: [{{prefix: "", url: "http://127.0.0.1:{origin_port}/s/", allow_private: true}}]
 """
-        )
-        self.log = open(directory / "edge.log", "ab")
-        self.process = subprocess.Popen([binary, "--conf", conf], stdout=subprocess.DEVNULL, stderr=self.log, cwd=directory)
-        wait_for(lambda: get(self.admin, "/readyz")[0] == 200)
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(30)
-
-
-class Kept:
-    """A connection that is kept: when the first byte of each answer comes."""
-
-    def __init__(self, port):
-        self.socket = socket.create_connection(("127.0.0.1", port))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    def first_byte_ms(self, path, length):
-        request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
-        started = time.perf_counter()
-        self.socket.sendall(request)
-        data = self.socket.recv(65536)
-        elapsed = (time.perf_counter() - started) * 1000
-        if not data.startswith(b"HTTP/1.1 200"):
-            raise RuntimeError(data[:200])
-        while b"\r\n\r\n" not in data:
-            data += self.socket.recv(65536)
-        left = length - len(data.split(b"\r\n\r\n", 1)[1])
-        while left > 0:
-            left -= len(self.socket.recv(65536))
-        return elapsed
+    return Edge(binary, directory, threads="null", ingress="{rps_limit: null}", cas=", max_bytes: 40GiB", lines=lines)
 
 
 def first_bytes(edge, cache, direct):
@@ -142,7 +68,7 @@ def first_bytes(edge, cache, direct):
     samples = {name: [] for name in servers}
     for n in range(SAMPLES):
         for name, (connection, path) in servers.items():
-            samples[name].append(connection.first_byte_ms(path.format(n), 4096))
+            samples[name].append(connection.fetch(path.format(n), 4096)[0])
     medians = {name: statistics.median(values) for name, values in samples.items()}
     print(f"first byte of a miss of 4 KiB, median of {SAMPLES} (milliseconds; behind the origin's own)")
     for name, median in medians.items():
@@ -223,8 +149,8 @@ def main():
         running = []
         try:
             running.append(direct := origin(directory, files))
-            running.append(cache := proxy_cache(directory, direct.port))
-            running.append(edge := Edge(binary, directory, direct.port))
+            running.append(cache := NginxProxyCache(directory, None, None, direct.port, "/s/"))
+            running.append(edge := edge_before(binary, directory, direct.port))
             shared(edge)
             first_bytes(edge, cache, direct)
             throughput(edge, cache, direct)

@@ -12,7 +12,6 @@ import http.client
 import math
 import os
 import pathlib
-import signal
 import statistics
 import subprocess
 import sys
@@ -20,10 +19,16 @@ import tempfile
 import threading
 import time
 
-from measure import cpu_seconds, free_port, get, load, rss_mib, wait_for
+# What it shares with the harness stands there.
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "performance"))
+
+from loads import wrk
+from machine import cores, rss_mib
+from servers import Edge
 
 LIMIT = 500
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
+SECONDS = int(os.environ.get("SECONDS_A_ROUND", "4"))
 ASSET = "/edge/assets/site/4k"
 # Milliseconds between two requests of a connection of wrk: with so many connections as it takes, the rate that is wanted.
 PAUSE = 40
@@ -32,39 +37,19 @@ PROBES = 50
 SCRIPT = f"function delay() return {PAUSE} end\n"
 
 
-class Edge:
+def start(binary, directory, name, ingress):
     """svc-edge with one worker thread and a 4 KiB asset, and this for `edge.ingress`."""
+    base = pathlib.Path(directory) / name
+    (base / "assets").mkdir(parents=True)
+    (base / "assets" / "4k").write_bytes(os.urandom(4096))
+    return Edge(binary, base, files=base / "assets", core=cores()[0], ingress=f"{{{ingress}}}")
 
-    def __init__(self, binary, directory, name, ingress):
-        base = pathlib.Path(directory) / name
-        (base / "assets").mkdir(parents=True)
-        (base / "assets" / "4k").write_bytes(os.urandom(4096))
-        self.port, self.admin = free_port(), free_port()
-        conf = base / "svc-edge.yaml"
-        conf.write_text(
-            f"threads: 1\nedge:\n  bind: 127.0.0.1:{self.port}\n  metrics: 127.0.0.1:{self.admin}\n"
-            f"  cas: {{dir: {base}/cas}}\n  ingress: {{{ingress}}}\n"
-        )
-        imported = ["cas", "import", base / "assets", "--prefix", "site", "--conf", conf]
-        subprocess.run([binary, *imported], check=True, stdout=subprocess.DEVNULL)
-        pinned = ["taskset", "-c", "0"] if (os.cpu_count() or 1) > 1 else []
-        with open(base / "log", "ab") as log:
-            self.process = subprocess.Popen([*pinned, binary, "--conf", conf], stdout=subprocess.DEVNULL, stderr=log, cwd=base)
-        wait_for(lambda: get(self.admin, "/readyz")[0] == 200)
 
-    def counts(self):
-        """Requests admitted and refused so far."""
-        admitted = refused = 0
-        for line in get(self.admin, "/metrics")[1].decode().splitlines():
-            if line.startswith("http_requests_total") and 'status="200"' in line and 'route="asset"' in line:
-                admitted += int(float(line.rsplit(" ", 1)[1]))
-            elif line.startswith('rejected_total{reason="rate_limit"}'):
-                refused += int(float(line.rsplit(" ", 1)[1]))
-        return admitted, refused
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(20)
+def counts(edge):
+    """Requests admitted and refused so far."""
+    samples = edge.metrics()
+    admitted = sum(value for key, value in samples.items() if key.startswith("http_requests_total") and 'status="200"' in key and 'route="asset"' in key)
+    return int(admitted), int(samples.get('rejected_total{reason="rate_limit"}', 0))
 
 
 class Prober(threading.Thread):
@@ -106,11 +91,11 @@ def flood(edge, factor, seconds, script):
     prober.start()
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", script, f"http://127.0.0.1:{edge.port}{ASSET}"]
     wrk = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    marks = [(time.monotonic(), *edge.counts())]
+    marks = [(time.monotonic(), *counts(edge))]
     peak = 0.0
     while wrk.poll() is None:
         time.sleep(max(0.0, marks[0][0] + len(marks) - time.monotonic()))
-        marks.append((time.monotonic(), *edge.counts()))
+        marks.append((time.monotonic(), *counts(edge)))
         peak = max(peak, rss_mib(edge.process.pid))
     ended = time.monotonic()
     time.sleep(2.5)
@@ -134,12 +119,13 @@ def flood(edge, factor, seconds, script):
 
 def costs(binary, directory):
     """CPU microseconds a request of a hit and of each refusal, and requests a second."""
-    open_handed = Edge(binary, directory, "hits", "rps_limit: null, max_inflight: null")
-    strict = Edge(binary, directory, "refusals", "rps_limit: 1, max_inflight: null")
+    open_handed = start(binary, directory, "hits", "rps_limit: null, max_inflight: null")
+    strict = start(binary, directory, "refusals", "rps_limit: 1, max_inflight: null")
     rounds = {"4 KiB hit": [], "refusal, 429": []}
     for _ in range(ROUNDS):
         for name, edge in (("4 KiB hit", open_handed), ("refusal, 429", strict)):
-            rounds[name].append(load(edge.port, ASSET, edge.process.pid, refused=edge is strict))
+            one = wrk(edge, ASSET, SECONDS, cores()[1], refused=edge is strict)
+            rounds[name].append((one["cpu_us"], one["rps"]))
     print("\n| | CPU µs a request | requests/s |\n|---|---|---|")
     for name, figures in rounds.items():
         cpu, rate = zip(*figures)
@@ -156,7 +142,7 @@ def main():
     with tempfile.TemporaryDirectory() as directory:
         script = pathlib.Path(directory) / "pace.lua"
         script.write_text(SCRIPT)
-        edge = Edge(binary, directory, "flood", f"rps_limit: {LIMIT}")
+        edge = start(binary, directory, "flood", f"rps_limit: {LIMIT}")
         print(f"RSS when idle: {rss_mib(edge.process.pid):.1f} MiB\n")
         print("| load | offered/s | admitted/s | without the first two seconds | each of these | 429 | p99 of the admitted, ms | RSS, MiB | last refusal after the end, s |")
         print("|---|---|---|---|---|---|---|---|---|")

@@ -11,14 +11,17 @@ import http.client
 import pathlib
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 
-from measure import cpu_seconds, free_port, get, rss_mib, wait_for
+# What it shares with the harness stands there.
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "performance"))
+
+from machine import cpu_seconds, descriptors, rss_mib
+from servers import Edge
 
 MODES = {
     # What a normal client waits for on this machine in any case.
@@ -31,33 +34,19 @@ MODES = {
 BODY = b"hello, world" * 300
 
 
-class Edge:
+def start(binary, directory):
     """svc-edge with its defaults."""
+    assets = directory / "assets"
+    assets.mkdir()
+    (assets / "small").write_bytes(BODY)
+    (assets / "large").write_bytes(bytes(8 << 20))
+    return Edge(binary, directory, files=assets, threads="null", ingress="{}")
 
-    def __init__(self, binary, directory):
-        self.port, self.admin = free_port(), free_port()
-        assets = directory / "assets"
-        assets.mkdir()
-        (assets / "small").write_bytes(BODY)
-        (assets / "large").write_bytes(bytes(8 << 20))
-        conf = directory / "svc-edge.yaml"
-        conf.write_text(f"edge:\n  bind: 127.0.0.1:{self.port}\n  metrics: 127.0.0.1:{self.admin}\n  cas: {{dir: {directory}/cas}}\n")
-        subprocess.run([binary, "cas", "import", assets, "--prefix", "site", "--conf", conf], check=True, stdout=subprocess.DEVNULL)
-        self.log = open(directory / "edge.log", "ab")
-        self.process = subprocess.Popen([binary, "--conf", conf], stdout=subprocess.DEVNULL, stderr=self.log, cwd=directory)
-        wait_for(lambda: get(self.admin, "/readyz")[0] == 200)
 
-    def refusals(self):
-        lines = get(self.admin, "/metrics")[1].decode().splitlines()
-        found = (re.match(r'rejected_total\{reason="(\w+)"\} (\d+)', line) for line in lines)
-        return {match[1]: int(match[2]) for match in found if match}
-
-    def descriptors(self):
-        return len(list(pathlib.Path(f"/proc/{self.process.pid}/fd").iterdir()))
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(30)
+def refusals(edge):
+    """Requests refused so far, by reason."""
+    found = ((re.match(r'rejected_total\{reason="(\w+)"\}', key), value) for key, value in edge.metrics().items())
+    return {match[1]: int(value) for match, value in found if match}
 
 
 class Probe(threading.Thread):
@@ -95,12 +84,12 @@ class Probe(threading.Thread):
 
 def attack(edge, options, connections, seconds):
     """One mode; its row. What is left of it is gone before the next one begins."""
-    before, cpu = edge.refusals(), cpu_seconds(edge.process.pid)
+    before, cpu = refusals(edge), cpu_seconds(edge.pid)
     probe = Probe(edge.port)
     probe.start()
     if options is None:
         time.sleep(10)
-        return probe.done(), row(edge, probe, before, cpu, edge.descriptors(), rss_mib(edge.process.pid))
+        return probe.done(), row(edge, probe, before, cpu, descriptors(edge.pid), rss_mib(edge.pid))
     url = f"http://127.0.0.1:{edge.port}/edge/assets/site/large"
     command = ["slowhttptest", "-c", connections, "-r", 500, "-l", seconds, "-p", 3, "-u", url, *options]
     process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -110,7 +99,7 @@ def attack(edge, options, connections, seconds):
         reader.start()
         until = time.monotonic() + seconds + 30
         while process.poll() is None and time.monotonic() < until:
-            most, rss = max(most, edge.descriptors()), max(rss, rss_mib(edge.process.pid))
+            most, rss = max(most, descriptors(edge.pid)), max(rss, rss_mib(edge.pid))
             time.sleep(0.2)
     finally:
         if process.poll() is None:
@@ -120,9 +109,9 @@ def attack(edge, options, connections, seconds):
 
 
 def row(edge, probe, before, cpu, descriptors, rss):
-    refused = {reason: count - before.get(reason, 0) for reason, count in edge.refusals().items() if count != before.get(reason, 0)}
+    refused = {reason: count - before.get(reason, 0) for reason, count in refusals(edge).items() if count != before.get(reason, 0)}
     words = ", ".join(f"{count:,} {reason}" for reason, count in sorted(refused.items())) or "nothing"
-    cpu = cpu_seconds(edge.process.pid) - cpu
+    cpu = cpu_seconds(edge.pid) - cpu
     return [f"{max(probe.waits) * 1000:.0f}", f"{len(probe.waits)}", f"{len(probe.wrong)}", f"{descriptors:,}", f"{rss:.0f}", f"{cpu:.1f}", words]
 
 
@@ -139,7 +128,7 @@ def main():
     for mode, options in MODES.items():
         # A server for each: what one mode left behind is not the next one's.
         with tempfile.TemporaryDirectory() as name:
-            edge = Edge(given.binary.resolve(), pathlib.Path(name))
+            edge = start(given.binary.resolve(), pathlib.Path(name))
             try:
                 probe, row = attack(edge, options, given.connections, given.seconds)
             finally:

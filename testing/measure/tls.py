@@ -8,7 +8,6 @@ interleaved, and what is printed are medians: CPU microseconds of the server a r
 
 import os
 import pathlib
-import signal
 import ssl
 import statistics
 import subprocess
@@ -16,7 +15,15 @@ import sys
 import tempfile
 import urllib.request
 
-from measure import ROUNDS, SECONDS, Edge, cpu_seconds, free_port, get, wait_for
+# What it shares with the harness stands there.
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "performance"))
+
+from machine import cores, cpu_seconds, run
+from servers import Edge, Nginx
+
+ROUNDS = int(os.environ.get("ROUNDS", "5"))
+SECONDS = os.environ.get("SECONDS_A_ROUND", "4")
+SERVER, LOAD = cores()
 
 SIZES = (("4k", 4096), ("64k", 65536), ("1m", 1 << 20))
 
@@ -27,53 +34,22 @@ def answers(port, path):
         return answer.status == 200
 
 
-class SecureEdge(Edge):
+def secure_edge(binary, directory, assets):
     """svc-edge with its defaults, and one listener with TLS."""
-
-    def __init__(self, binary, directory, assets):
-        self.port, self.admin = free_port(), free_port()
-        conf = pathlib.Path(directory) / "svc-edge.yaml"
-        conf.write_text(
-            f"threads: 1\nedge:\n  bind: {{addr: 127.0.0.1:{self.port}, tls: {{cert: {directory}/cert.pem, key: {directory}/key.pem}}}}\n"
-            f"  metrics: 127.0.0.1:{self.admin}\n  cas: {{dir: {directory}/cas}}\n"
-            "  ingress: {rps_limit: null, max_inflight: null}\n" + os.environ.get("EDGE_LINES", "")
-        )
-        subprocess.run([binary, "cas", "import", assets, "--prefix", "site", "--conf", conf], check=True, stdout=subprocess.DEVNULL)
-        self.process = subprocess.Popen(
-            ["taskset", "-c", "0", binary, "--conf", conf],
-            stdout=subprocess.DEVNULL,
-            stderr=open(f"{directory}/edge.log", "ab"),
-            cwd=directory,
-        )
-        wait_for(lambda: get(self.admin, "/readyz")[0] == 200)
+    tls = f"{{addr: 127.0.0.1:PORT, tls: {{cert: {directory}/cert.pem, key: {directory}/key.pem}}}}"
+    return Edge(binary, directory, files=assets, core=SERVER, bind=tls, lines=os.environ.get("EDGE_LINES", ""))
 
 
-class SecureNginx:
+def secure_nginx(directory, assets):
     """nginx static: open_file_cache, no log, HTTP/2."""
-
-    def __init__(self, directory, assets):
-        self.port = free_port()
-        conf = pathlib.Path(directory) / "nginx.conf"
-        conf.write_text(
-            f"""daemon off; worker_processes 1; pid {directory}/nginx.pid; error_log {directory}/nginx.log;
-            events {{ worker_connections 1024; }}
-            http {{ access_log off; sendfile on; keepalive_requests 1000000000; open_file_cache max=1000; open_file_cache_valid 60s;
-              default_type application/octet-stream; ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:s:10m;
-              ssl_certificate {directory}/cert.pem; ssl_certificate_key {directory}/key.pem;
-              client_body_temp_path {directory}/n1; proxy_temp_path {directory}/n2; fastcgi_temp_path {directory}/n3;
-              uwsgi_temp_path {directory}/n4; scgi_temp_path {directory}/n5;
-              server {{ listen 127.0.0.1:{self.port} ssl http2; root {assets}; }} }}"""
-        )
-        self.process = subprocess.Popen(["taskset", "-c", "0", "nginx", "-c", conf], stderr=subprocess.DEVNULL)
-        wait_for(lambda: answers(self.port, "/4k"))
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(20)
+    certificate = f"ssl_certificate {directory}/cert.pem; ssl_certificate_key {directory}/key.pem;"
+    http = f"ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:s:10m; {certificate}"
+    ready = lambda nginx: answers(nginx.port, "/4k")
+    return Nginx(directory, core=SERVER, server=f"root {assets};", http=http, listen=" ssl http2", nopush="off", ready=ready)
 
 
 def on_core_1(*words):
-    return subprocess.run(["taskset", "-c", "1", *words], capture_output=True, text=True, check=True).stdout
+    return run(words, LOAD, 120)
 
 
 def wrk(url):
@@ -126,8 +102,8 @@ def main():
         for name, size in SIZES:
             (assets / name).write_bytes(os.urandom(size))
         servers = {
-            "svc-edge": (SecureEdge(binary, directory, assets), "/edge/assets/site"),
-            "nginx": (SecureNginx(directory, assets), ""),
+            "svc-edge": (secure_edge(binary, directory, assets), "/edge/assets/site"),
+            "nginx": (secure_nginx(directory, assets), ""),
         }
         rows = [(f"HTTP/1.1, {name}", wrk, name) for name, _ in SIZES] + [(f"HTTP/2, {name}", h2, name) for name, _ in SIZES]
         rows.append(("a connection for each request of 4k", handshakes, "4k"))

@@ -29,10 +29,11 @@ struct Share {
     bytes: f64,
 }
 
-/// What `all` allocates beyond `pingora`, by place, as text; both are profiles of `requests` requests.
-pub fn difference(name: &str, pingora: &str, all: &str, requests: usize) -> String {
+/// What `all` allocates beyond `less`, where that is given, by place, as text; both are profiles of `requests` requests.
+pub fn difference(less: Option<&str>, all: &str, requests: usize) -> String {
     let files = Files::of_ours();
-    let (base, all) = (places(&files, pingora, requests), places(&files, all, requests));
+    let base = less.map(|less| places(&files, less, requests)).unwrap_or_default();
+    let all = places(&files, all, requests);
     let mut lines: Vec<(f64, String)> = Vec::new();
     for (chain, place) in &all {
         let more = place.blocks - base.get(chain).map_or(0.0, |base| base.blocks);
@@ -55,8 +56,7 @@ pub fn difference(name: &str, pingora: &str, all: &str, requests: usize) -> Stri
         }
     }
     lines.sort_by(|one, other| other.0.total_cmp(&one.0));
-    let text: String = lines.into_iter().map(|(_, line)| line).collect();
-    format!("== {name}: allocations a hit beyond Pingora's\n{text}")
+    lines.into_iter().map(|(_, line)| line).collect()
 }
 
 /// The innermost frames of crates.
@@ -144,8 +144,17 @@ impl Files {
 
     /// Files of Rust's library and of the allocator that counts.
     fn is_rust(path: &str) -> bool {
-        const DIRS: [&str; 8] =
-            ["???", "alloc/src/", "core/src/", "std/src/", "collections/", "btree/", "src/raw_vec/", "src/vec/"];
+        const DIRS: [&str; 9] = [
+            "???",
+            "alloc/src/",
+            "core/src/",
+            "std/src/",
+            "collections/",
+            "btree/",
+            "src/raw_vec/",
+            "src/vec/",
+            "src/boxed/",
+        ];
         const FILES: [&str; 10] = [
             "src/ops/function.rs",
             "src/future/future.rs",

@@ -88,6 +88,7 @@ pub const OTHERS: &[(&str, &str)] = &[
     ("edge.ingress.max_inflight", "1"),
     ("edge.ingress.trusted_proxies", "[10.0.0.0/8, \"fd00::/8\", 192.0.2.1]"),
     ("edge.http.multi_range", "true"),
+    ("edge.http.direct", "false"),
     ("edge.http.chunk_bytes", "16KiB"),
     ("edge.http.cache_control", "no-cache"),
     ("edge.http.hosts", "[Tiles.example, \"[::1]:8443\"]"),

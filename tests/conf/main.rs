@@ -153,6 +153,7 @@ fn defaults() -> Conf {
         http: HttpConf {
             hsts: true,
             multi_range: false,
+            direct: true,
             chunk_bytes: 64 << 10,
             cache_control: "public, max-age=300".into(),
             hosts: vec![],

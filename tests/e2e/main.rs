@@ -40,4 +40,5 @@ mod targets;
 mod tiles;
 mod tls;
 mod validators;
+mod ways;
 mod wire;

@@ -32,7 +32,7 @@ fn a_refusal_is_a_problem_document_whose_reason_agrees_with_header_and_metric() 
         assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
         assert!(!answer.text().contains(server.dir.path().to_str().unwrap()), "no path of the machine");
-        assert_eq!(server.metric(&series), before + 1.0, "{reason}");
+        server.counts(&series, before + 1.0);
     }
 }
 

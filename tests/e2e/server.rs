@@ -366,6 +366,11 @@ impl Server {
         }
     }
 
+    /// Wait until a metric is `value`: what a client sees is often counted a moment after it has seen it.
+    pub fn counts(&self, series: &str, value: f64) {
+        self.eventually(&format!("{series} at {value}"), || self.metric(series) == value);
+    }
+
     /// Process id.
     pub fn pid(&self) -> u32 {
         self.pid

@@ -1,55 +1,38 @@
-//! A connection in memory, and a client on it that allocates nothing once it has begun.
+//! A connection over a socket pair, and a client on it that allocates nothing once it has begun.
 
-use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::future::Future;
+use std::net::{SocketAddr, TcpStream as Blocking};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 
-use pingora::apps::ServerApp;
-use pingora::protocols::l4::socket::SocketAddr;
-use pingora::protocols::l4::stream::Stream;
-use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
-use pingora::protocols::{GetSocketDigest, SocketDigest};
-use svc_edge::boot::{READ_BUFFER, WRITE_BUFFER};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufStream, DuplexStream, ReadBuf, duplex};
+use svc_edge::edge::Front;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// Bytes that a connection holds in each direction: as a socket's buffers, more than an answer of 64 KiB.
-const HELD: usize = 256 * 1024;
+/// Bytes that the client reads at a time, at most.
+const ROOM: usize = 256 * 1024;
 
-/// The server's end, with the buffers that a listener of ours gives each connection.
-#[derive(Debug)]
-struct End(BufStream<DuplexStream>);
+/// Who the client is said to be.
+pub const PEER: ([u8; 4], u16) = ([127, 0, 0, 1], 50_000);
 
-impl AsyncRead for End {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
-    }
+/// What serves connections.
+pub trait Serves: Clone + Send + 'static {
+    /// Serve one to its end.
+    fn serve(self, tcp: TcpStream, peer: SocketAddr) -> impl Future<Output = ()> + Send;
 }
 
-impl AsyncWrite for End {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
-}
-
-impl VirtualSocket for End {
-    fn set_socket_option(&self, _option: VirtualSockOpt) -> io::Result<()> {
-        Ok(())
+impl Serves for Front {
+    async fn serve(self, tcp: TcpStream, peer: SocketAddr) {
+        let (_keep, stop) = watch::channel(false);
+        Front::serve(&self, tcp, peer, stop).await;
     }
 }
 
 /// A client with its connection. It ends when this is dropped.
 pub struct Client {
-    stream: DuplexStream,
+    stream: TcpStream,
     served: JoinHandle<()>,
     room: Vec<u8>,
 }
@@ -82,26 +65,13 @@ impl Answer {
 }
 
 impl Client {
-    /// A new connection to `app`, as Pingora's listener would hand it over. Call it inside a runtime.
-    pub fn connect<A: ServerApp + Send + Sync + 'static>(app: &Arc<A>) -> Self {
-        let (ours, theirs) = duplex(HELD);
-        let end = End(BufStream::with_capacity(READ_BUFFER, WRITE_BUFFER, theirs));
-        let mut stream = Stream::from(VirtualSocketStream::new(Box::new(end)));
-        // No descriptor: nobody asks the kernel once the addresses are known.
-        let digest = SocketDigest::from_raw_fd(-1);
-        let address = |port| Some(SocketAddr::Inet(([127, 0, 0, 1], port).into()));
-        digest.peer_addr.set(address(50_000)).unwrap();
-        digest.local_addr.set(address(8080)).unwrap();
-        stream.set_socket_digest(digest);
-        let app = app.clone();
-        let served = tokio::spawn(async move {
-            let (_keep, shutdown) = tokio::sync::watch::channel(false);
-            let mut next = app.process_new(Box::new(stream), &shutdown).await;
-            while let Some(stream) = next {
-                next = app.process_new(stream, &shutdown).await;
-            }
-        });
-        Self { stream: ours, served, room: vec![0; HELD] }
+    /// A new connection to `server`. Call it inside a runtime.
+    pub fn connect<S: Serves>(server: &S) -> Self {
+        // To whoever reads and writes, a pair of Unix sockets is as good as TCP's; what is asked of TCP alone is told that nobody knows.
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (ours, theirs) = (tcp(ours), tcp(theirs));
+        let served = tokio::spawn(server.clone().serve(theirs, PEER.into()));
+        Self { stream: ours, served, room: vec![0; ROOM] }
     }
 
     /// Ask, and read an answer of which nothing is known yet. `content`: whether its Content-Length is followed by as much.
@@ -126,7 +96,7 @@ impl Client {
         let mut left = known.len();
         let mut first = true;
         while left > 0 {
-            let room = left.min(HELD);
+            let room = left.min(ROOM);
             let read = self.stream.read(&mut self.room[..room]).await.unwrap();
             assert!(read > 0, "the connection was closed");
             assert!(!first || self.room[..12] == known.head[..12], "another status");
@@ -139,4 +109,9 @@ impl Client {
         drop(self.stream);
         self.served.await.unwrap();
     }
+}
+
+fn tcp(end: UnixStream) -> TcpStream {
+    end.set_nonblocking(true).unwrap();
+    TcpStream::from_std(Blocking::from(OwnedFd::from(end))).unwrap()
 }

@@ -8,6 +8,7 @@ mod refusal;
 mod stall;
 
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -16,7 +17,6 @@ use http::StatusCode;
 use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora::protocols::raw_connect::ProxyDigest;
-use pingora::protocols::{ALPN, Stream};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
@@ -24,7 +24,10 @@ use super::bounds::Bounds;
 use super::places::Place;
 use super::state::{ConnState, Phase};
 use super::timer::Timer;
+use super::tls::Secure;
+use super::transport::Transport;
 use super::words::LINGER;
+use crate::edge::direct::Line;
 use crate::observe::metrics::{IO_TIMEOUTS, Reason, TimeoutOp};
 use refusal::Refusal;
 use stall::Stall;
@@ -36,7 +39,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 #[derive(Debug)]
 pub struct Conn {
     // Closed first, and then its place is free.
-    inner: Stream,
+    inner: Transport,
     _place: Place,
     state: Arc<ConnState>,
     bounds: Arc<Bounds>,
@@ -46,12 +49,16 @@ pub struct Conn {
     h2c: bool,
     /// Read to see whether that is so, and not taken yet.
     ahead: Vec<u8>,
+    /// Read with a request that was handed on, and not for whom it was handed to.
+    behind: Vec<u8>,
     /// Bytes of the header, or of the preface, so far.
     header_read: usize,
     header_by: Option<Instant>,
     /// For the preface, or for the first byte of the first request.
     first_by: Instant,
     linger_by: Option<Instant>,
+    /// For the next request, where that is waited for here and not by Pingora.
+    idle_by: Option<Instant>,
     stall: Option<Stall>,
     timer: Timer,
     /// Who was last told to be woken when the state changes.
@@ -75,7 +82,7 @@ enum Wait {
 impl Conn {
     /// A connection behind its handshakes, which had time until `handshakes_by`. Its phase says whether HTTP/2 was negotiated.
     pub fn new(
-        inner: Stream,
+        inner: Transport,
         place: Place,
         state: Arc<ConnState>,
         bounds: Arc<Bounds>,
@@ -95,10 +102,12 @@ impl Conn {
             digest,
             h2c,
             ahead: Vec::new(),
+            behind: Vec::new(),
             header_read: 0,
             header_by: None,
             first_by,
             linger_by: None,
+            idle_by: None,
             stall: None,
             timer: Timer::default(),
             reader: None,
@@ -108,9 +117,106 @@ impl Conn {
         })
     }
 
+    /// Whether it speaks HTTP/2, or may be about to.
+    pub async fn may_be_h2(&mut self) -> bool {
+        // What fails here fails again when it is read.
+        self.state.phase() == Phase::Preface || self.h2c && self.begins_h2().await.unwrap_or(true)
+    }
+
+    /// What requests are told of it.
+    pub fn line(&self) -> Line<'_> {
+        Line { state: &self.state, peer: self.inner.socket().peer(), secure: !self.is_plain() }
+    }
+
+    /// Whether it is in clear text.
+    pub fn is_plain(&self) -> bool {
+        matches!(self.inner, Transport::Plain(_))
+    }
+
+    /// Take what was read already, into `room`; nothing where there is more than that.
+    pub fn take_ahead(&mut self, room: &mut [u8]) -> usize {
+        let count = self.ahead.len();
+        match room.get_mut(..count) {
+            Some(room) if count > 0 => room.copy_from_slice(&self.ahead),
+            _ => return 0,
+        }
+        self.ahead = Vec::new();
+        if self.state.phase() == Phase::Waiting {
+            // Behind another request: its time begins now.
+            self.came(count);
+        }
+        count
+    }
+
+    /// Have `bytes` read again, as what comes next.
+    pub fn put_ahead(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.ahead = bytes.to_vec();
+        }
+    }
+
+    /// Have `bytes` read again when the next request has been answered.
+    pub fn put_behind(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.behind = bytes.to_vec();
+        }
+    }
+
+    /// The request that was handed on is answered: what came behind it is next, for which it waits until then.
+    pub fn back(&mut self, until: Option<std::time::Instant>) {
+        self.ahead = std::mem::take(&mut self.behind);
+        self.rest(until);
+    }
+
+    /// Read something of a request.
+    pub fn poll_request(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self).poll_read(cx, buf)
+    }
+
+    /// Wait for the next request until then; none: for as long as it takes.
+    pub fn rest(&mut self, until: Option<std::time::Instant>) {
+        self.idle_by = until.map(Instant::from_std);
+    }
+
+    /// Write `bufs` and hold nothing back, as far as they are taken; with `more` something follows at once.
+    pub fn poll_send(&mut self, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>], more: bool) -> Poll<io::Result<usize>> {
+        if let Some(fault) = self.fault() {
+            return Poll::Ready(Err(fault));
+        }
+        match self.inner.poll_send(cx, bufs, more) {
+            Poll::Pending => self.wait_to_write(cx),
+            Poll::Ready(result) => self.wrote(result),
+        }
+    }
+
+    /// Have the kernel send up to `length` bytes of `file` from `offset`; only in clear text.
+    pub fn poll_send_file(
+        &mut self,
+        cx: &mut Context<'_>,
+        file: &impl AsFd,
+        offset: u64,
+        length: usize,
+    ) -> Poll<io::Result<usize>> {
+        if let Some(fault) = self.fault() {
+            return Poll::Ready(Err(fault));
+        }
+        let Transport::Plain(socket) = &mut self.inner else {
+            return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
+        };
+        match socket.poll_send_file(cx, file, offset, length) {
+            Poll::Pending => self.wait_to_write(cx),
+            Poll::Ready(result) => self.wrote(result),
+        }
+    }
+
+    /// Wait until nothing that was written is held back.
+    pub fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_plain() { Poll::Ready(Ok(())) } else { Pin::new(self).poll_flush(cx) }
+    }
+
     /// The phase that a stream begins in behind its handshakes.
-    pub fn first_phase(stream: &Stream) -> Phase {
-        if stream.selected_alpn_proto() == Some(ALPN::H2) { Phase::Preface } else { Phase::Waiting }
+    pub fn first_phase(transport: &Transport) -> Phase {
+        if transport.secure().is_some_and(Secure::is_h2) { Phase::Preface } else { Phase::Waiting }
     }
 
     /// Bytes have come.
@@ -150,6 +256,7 @@ impl Conn {
                 (*self.linger_by.get_or_insert_with(|| Instant::now() + LINGER), Wait::Begin)
             }
             Phase::Waiting if self.state.is_new() => (self.first_by, Wait::Begin),
+            Phase::Waiting if self.idle_by.is_some() => (self.idle_by.unwrap_or(self.first_by), Wait::Begin),
             // Pingora bounds these.
             Phase::Waiting | Phase::Streams | Phase::Answering => return Poll::Pending,
         };
@@ -182,8 +289,7 @@ impl Conn {
         let times = &self.bounds.times;
         let stall = self.stall.get_or_insert_with(|| Stall::begin(Instant::now(), times));
         while self.timer.is_due(cx, stall.due()) {
-            let digest = self.inner.get_socket_digest();
-            let acked = digest.and_then(|digest| digest.tcp_info()).map(|info| info.tcpi_bytes_acked);
+            let acked = self.inner.socket().acked();
             if !stall.goes_on(Instant::now(), acked, times) {
                 IO_TIMEOUTS.inc(TimeoutOp::Write);
                 return Poll::Ready(Err(self.fail(io::ErrorKind::TimedOut)));

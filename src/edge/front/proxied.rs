@@ -1,13 +1,10 @@
 //! The header of the PROXY protocol, read off a connection.
 
-use std::net::SocketAddr;
-use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
-use pingora::protocols::l4::stream::Stream as Socket;
-use pingora::protocols::{GetSocketDigest, SocketDigest};
 use tokio::io::AsyncReadExt;
 
+use super::socket::Socket;
 use crate::rules::proxy_protocol::{self, MAX_BYTES};
 
 /// What stood at the beginning of a connection.
@@ -47,15 +44,7 @@ pub async fn receive(socket: &mut Socket, trusted: bool) -> Received {
     // The header ends within what was read.
     socket.rewind(bytes.get(header.length..).unwrap_or_default());
     if let Some(client) = header.client {
-        socket.set_socket_digest(digest_of(socket, client));
+        socket.speaks_for(client);
     }
     Received::Header
-}
-
-/// What is known of the socket, with another peer.
-fn digest_of(socket: &Socket, client: SocketAddr) -> SocketDigest {
-    let digest = SocketDigest::from_raw_fd(socket.as_raw_fd());
-    // Set before anybody asks: the cell is new.
-    let _ = digest.peer_addr.set(Some(client.into()));
-    digest
 }

@@ -3,14 +3,17 @@
 //! The connection's stream sees bytes and no requests; a request sees no bytes. The stream says when a header begins, the request when it is complete and
 //! when all of the answer was handed over. On HTTP/1 both are one task; on HTTP/2 each request is a task of its own.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 
 use atomic_waker::AtomicWaker;
 use pingora::proxy::Session;
 use pingora::server::ShutdownWatch;
 use tokio::sync::watch;
+
+use crate::observe::panics::Panic;
+use crate::shed::Admitted;
 
 /// Where a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +46,21 @@ pub struct ConnState {
     /// It is cut without regard to what is being answered.
     cut: AtomicBool,
     reader: AtomicWaker,
+    /// What the short way leaves to the next request of the long one.
+    left: Mutex<Left>,
     /// Makes Pingora say GOAWAY, on HTTP/2.
     goaway: Option<watch::Sender<bool>>,
+}
+
+/// What the short way leaves to a request that goes the long way.
+#[derive(Debug, Default)]
+pub enum Left {
+    #[default]
+    Nothing,
+    /// The place that it was given.
+    Place(Admitted),
+    /// What it panicked with.
+    Panic(Panic),
 }
 
 /// What is to become of a connection, as a new request finds it.
@@ -77,6 +93,7 @@ impl ConnState {
             ending: AtomicBool::new(false),
             cut: AtomicBool::new(false),
             reader: AtomicWaker::new(),
+            left: Mutex::default(),
             goaway,
         };
         (Arc::new(state), watch)
@@ -135,6 +152,11 @@ impl ConnState {
         self.reader.register(reader);
     }
 
+    /// Leave something to the next request of the long way.
+    pub fn leave(&self, left: Left) {
+        *self.left.lock().unwrap_or_else(PoisonError::into_inner) = left;
+    }
+
     /// A request's header is complete.
     fn begin(&self) -> Fate {
         let earlier = self.requests.fetch_add(1, Relaxed);
@@ -172,8 +194,18 @@ impl Underway {
     /// The request of a session begins; none where it came on no connection of the front's.
     pub fn begin(session: &Session) -> Option<(Self, Fate)> {
         let state = ConnState::of(session)?;
+        Some(Self::on(state))
+    }
+
+    /// A request of the connection of `state` begins.
+    pub fn on(state: &Arc<ConnState>) -> (Self, Fate) {
         let fate = state.begin();
-        Some((Self(state.clone()), fate))
+        (Self(state.clone()), fate)
+    }
+
+    /// What the short way left to it.
+    pub fn left(&self) -> Left {
+        std::mem::take(&mut *self.0.left.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -9,11 +9,9 @@ mod secure;
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use pingora::protocols::l4::stream::Stream as Socket;
-use pingora::protocols::{Peek as _, Stream};
 use pingora::{Error, ErrorType, Result};
 use rustls::crypto::ring;
 use rustls::server::ResolvesServerCert;
@@ -22,12 +20,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::TlsAcceptor;
 
 use super::Handshake;
+use super::socket::Socket;
 use crate::edge::ctx::make_id;
 use crate::observe::metrics::{HANDSHAKES, HandshakeResult, REJECTED, Reason};
 use crate::rules::problem;
-use secure::Secure;
-
 pub use certificates::Certificates;
+pub use secure::Secure;
 
 /// How long a client that speaks no TLS may go on sending, after it was told so.
 const LINGER: Duration = Duration::from_secs(1);
@@ -56,15 +54,15 @@ impl Tls {
 
 #[async_trait]
 impl Handshake for Tls {
-    async fn handshake(&self, mut socket: Socket) -> Result<Stream> {
+    async fn handshake(&self, mut socket: Socket) -> Result<Secure> {
         let outcome = Outcome::default();
-        let began = Instant::now();
-        let mut first = [0];
-        if let Err(error) = socket.try_peek(&mut first).await {
-            return Err(outcome.failed(&error));
-        }
+        let first = match socket.first().await {
+            Ok(Some(first)) => first,
+            Ok(None) => return Err(outcome.failed(&io::ErrorKind::UnexpectedEof.into())),
+            Err(error) => return Err(outcome.failed(&error)),
+        };
         // Every method of HTTP begins with a capital; every record of TLS with a control character.
-        if first[0].is_ascii_uppercase() {
+        if first.is_ascii_uppercase() {
             outcome.is(HandshakeResult::PlainHttp);
             // Who doesn't take the answer needs none.
             let _ = tell_plain(&mut socket).await;
@@ -73,7 +71,7 @@ impl Handshake for Tls {
         match self.acceptor.accept(socket).await {
             Ok(stream) => {
                 outcome.is(HandshakeResult::Done);
-                Ok(Box::new(Secure::new(stream, began.elapsed())))
+                Ok(Secure::new(stream))
             }
             Err(error) => Err(outcome.failed(&error)),
         }

@@ -154,6 +154,8 @@ pub static INFLIGHT: Gauge = Gauge::new();
 pub static CONNECTIONS: Gauge = Gauge::new();
 /// Connections accepted, those that found no place among them.
 pub static CONNECTIONS_ACCEPTED: Counter = Counter::new();
+/// Answers that took the short way.
+pub static DIRECT: Counter = Counter::new();
 /// Blobs written.
 pub static CAS_WRITES: Counters<WriteStatus> = Counters::new();
 /// Allocated bytes of blobs.
@@ -240,6 +242,12 @@ pub static TABLE: &[Metric] = &[
         [],
         Source::Counter(&CONNECTIONS_ACCEPTED),
         "Connections of clients accepted; those that are then refused are in rejected_total."
+    ),
+    row!(
+        "edge_direct_answers_total",
+        [],
+        Source::Counter(&DIRECT),
+        "Requests, of http_requests_total, that were answered the short way: from RAM, without Pingora's HTTP server in between."
     ),
     row!(
         "rejected_total",

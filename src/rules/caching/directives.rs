@@ -11,6 +11,7 @@ use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, PRAGMA};
 
 pub(super) use self::line::delta_seconds;
 use self::line::{Argument, DELTA_MAX, Directive, Directives};
+use crate::rules::fields::Fields;
 use crate::rules::header::{elements, trim};
 use crate::rules::structured::{self, Value};
 
@@ -48,17 +49,15 @@ impl RequestDirectives {
     }
 
     /// What the fields of a request say. `Pragma: no-cache` counts where there is no `Cache-Control` (§5.4).
-    pub fn of(request: &HeaderMap) -> Self {
+    pub fn of(request: &impl Fields) -> Self {
         let mut found = Self::none();
-        if !request.contains_key(CACHE_CONTROL) {
-            let pragma = request.get_all(PRAGMA).iter();
-            found.no_cache = pragma
-                .flat_map(|line| elements(line.as_bytes()))
-                .any(|element| element.eq_ignore_ascii_case(b"no-cache"));
+        if !request.has(&CACHE_CONTROL) {
+            let pragma = request.lines(&PRAGMA);
+            found.no_cache = pragma.flat_map(elements).any(|element| element.eq_ignore_ascii_case(b"no-cache"));
             return found;
         }
-        for line in request.get_all(CACHE_CONTROL) {
-            for directive in Directives::new(line.as_bytes()) {
+        for line in request.lines(&CACHE_CONTROL) {
+            for directive in Directives::new(line) {
                 found.take(&directive);
             }
         }

@@ -2,6 +2,7 @@
 
 use http::header::{self, HeaderMap, HeaderName, VARY};
 
+use crate::rules::fields::Fields;
 use crate::rules::header::elements;
 
 /// The selecting header fields of a request with their values, brought into one form; `None` where a field was not there.
@@ -41,10 +42,10 @@ pub fn selecting(response: &HeaderMap, request: &HeaderMap, forwarded: &[HeaderN
 
 /// Whether a request has the selecting header fields that an answer was stored with. Absent fields match absent ones
 /// only.
-pub fn matches(selecting: &[(HeaderName, Option<Vec<u8>>)], request: &HeaderMap) -> bool {
+pub fn matches(selecting: &[(HeaderName, Option<Vec<u8>>)], request: &impl Fields) -> bool {
     selecting.iter().all(|(name, value)| match value {
-        Some(value) => request.contains_key(name) && normalized(request, name).eq(value.iter().copied()),
-        None => !request.contains_key(name),
+        Some(value) => request.has(name) && normalized(request, name).eq(value.iter().copied()),
+        None => !request.has(name),
     })
 }
 
@@ -67,9 +68,9 @@ pub fn variant(selecting: &[(HeaderName, Option<Vec<u8>>)]) -> Option<[u8; 16]> 
 
 /// The value of a field in one form (§4.1): its lines combined, white space around commas taken out. Ranges of languages
 /// are without case (RFC 4647 §2), and nothing in `Accept-Language` needs white space; their order may be a preference.
-fn normalized<'a>(request: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = u8> + 'a {
+fn normalized<'a>(request: &'a impl Fields, name: &'a HeaderName) -> impl Iterator<Item = u8> + 'a {
     let language = *name == header::ACCEPT_LANGUAGE;
-    let members = request.get_all(name).iter().flat_map(|line| elements(line.as_bytes()));
+    let members = request.lines(name).flat_map(elements);
     members.enumerate().flat_map(move |(at, member)| {
         let comma = (at > 0).then_some(b',');
         let bytes = member.iter().filter_map(move |byte| match byte {

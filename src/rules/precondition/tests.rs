@@ -4,6 +4,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use proptest::prelude::*;
 
+use http::{HeaderMap, HeaderValue};
+
 use super::*;
 
 const TAG: &str = r#""b3:aa""#;

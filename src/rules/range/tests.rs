@@ -7,6 +7,8 @@ use http::HeaderValue;
 use http_range_header::{RangeRejected, RangeUnsatisfiableError, parse_range_header_with_max_ranges};
 use proptest::prelude::*;
 
+use http::HeaderMap;
+
 use super::*;
 
 const HUGE: &str = "99999999999999999999999999999999999999999999";

@@ -5,6 +5,8 @@
 
 use std::fs::{File, Metadata};
 use std::io::{ErrorKind, IoSliceMut};
+use std::ops::Range;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -265,6 +267,20 @@ impl Window for LargeBlob {
         }
         // Behind the read: what it saw was verified only if nobody touched the file until now.
         self.is_untouched(&verified, |why| self.fail_aside(why))
+    }
+
+    fn ready_to_send(&self, range: Range<u64>) -> Result<Option<BorrowedFd<'_>>, StoreError> {
+        let (Some(last), Ok(length)) = (range.end.checked_sub(1), usize::try_from(range.end - range.start)) else {
+            return Ok(None);
+        };
+        self.bounds(length, range.start)?;
+        let verified = self.verified.load();
+        if !(range.start / SEGMENT..=last / SEGMENT).all(|index| verified.has(index as usize)) {
+            return Ok(None);
+        }
+        // What is read ahead comes in stretches: the last byte of one speaks for it.
+        let mut byte = [0];
+        Ok(self.try_read_at(&mut byte, last)?.then(|| self.file.as_fd()))
     }
 }
 

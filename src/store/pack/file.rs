@@ -2,6 +2,8 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -175,6 +177,13 @@ impl Window for PackFile {
             Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::INTR | Errno::INVAL | Errno::NOSYS | Errno::PERM) => Ok(false),
             Err(error) => Err(StoreError::Io(error.into())),
         }
+    }
+
+    fn ready_to_send(&self, range: Range<u64>) -> Result<Option<BorrowedFd<'_>>, StoreError> {
+        self.0.check()?;
+        let mut last = [0];
+        let there = range.end.checked_sub(1).map_or(Ok(false), |at| self.try_read_at(&mut last, at))?;
+        Ok(there.then(|| self.0.file.as_fd()))
     }
 }
 

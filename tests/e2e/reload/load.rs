@@ -51,7 +51,7 @@ fn clients_see_only_good_answers_across_twenty_reloads() {
         stop.store(true, Relaxed);
         reloads.unwrap();
     });
-    assert_eq!(server.metric("conf_reloads_total{result=\"ok\"}"), 20.0);
+    server.counts("conf_reloads_total{result=\"ok\"}", 20.0);
     let wanted = server.total("http_requests_total");
     assert!(wanted >= asked.load(Relaxed) as f64);
 }

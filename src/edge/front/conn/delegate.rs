@@ -2,11 +2,10 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::protocols::raw_connect::ProxyDigest;
-use pingora::protocols::tls::{SslDigest, TlsRef};
+use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
     UniqueIDType,
@@ -41,21 +40,18 @@ impl Peek for Conn {
 
 impl UniqueID for Conn {
     fn id(&self) -> UniqueIDType {
-        self.inner.id()
+        self.inner.socket().descriptor()
     }
 }
 
 impl Ssl for Conn {
-    fn get_ssl(&self) -> Option<&TlsRef> {
-        self.inner.get_ssl()
-    }
-
     fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.inner.get_ssl_digest()
+        Some(self.inner.secure()?.digest().clone())
     }
 
     fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.inner.selected_alpn_proto()
+        // Nothing else is offered.
+        self.inner.secure().map(|secure| if secure.is_h2() { ALPN::H2 } else { ALPN::H1 })
     }
 }
 
@@ -63,14 +59,6 @@ impl GetTimingDigest for Conn {
     /// None: Pingora asks with each request, nobody reads it, and it would be an allocation.
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
         Vec::new()
-    }
-
-    fn get_read_pending_time(&self) -> Duration {
-        self.inner.get_read_pending_time()
-    }
-
-    fn get_write_pending_time(&self) -> Duration {
-        self.inner.get_write_pending_time()
     }
 }
 
@@ -83,10 +71,6 @@ impl GetProxyDigest for Conn {
 
 impl GetSocketDigest for Conn {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.inner.get_socket_digest()
-    }
-
-    fn set_socket_digest(&mut self, digest: SocketDigest) {
-        self.inner.set_socket_digest(digest);
+        Some(self.inner.socket().digest().clone())
     }
 }

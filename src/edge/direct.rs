@@ -1,0 +1,188 @@
+//! The short way: what the hot set can answer is answered from the bytes of the request, without Pingora's HTTP server in between.
+//!
+//! Pingora reads a request into maps and boxes, goes through its phases, and writes its answer out of a map again: that costs as much as the rest of a hit. Here a request's header is
+//! looked at where it lies; the header of the answer is written once an object, and leaves with the body in one `send`, or before a file that the kernel sends by itself.
+//! Every rule is the one that the long way has, in the same functions; every doubt goes there, with all of its bytes. The test of both ways side by side is `e2e/ways`.
+//!
+//! `head` (may this be answered from its header) → [`Direct::decide`] (is there room for it, is it in the hot set, what of it) → `wire` (its header) → `send` (its bytes).
+
+mod decide;
+mod head;
+mod send;
+pub mod wire;
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use http::HeaderValue;
+use tokio::io::ReadBuf;
+
+use super::caught;
+use super::front::{Conn, ConnState, Fate, Left, Underway};
+use super::now::Generations;
+use crate::observe::metrics::{REQUEST_PANICS, Route};
+use crate::observe::panics;
+use crate::observe::readiness::READINESS;
+use crate::shed::Shed;
+use decide::Other;
+use head::Parsed;
+use send::Sending;
+
+pub use wire::Wire;
+
+/// A request whose header is longer goes the long way.
+const INPUT: usize = 8 * 1024;
+
+/// Bytes of a window of an object that are read and sent at once; what is more is sent piece by piece.
+const PIECE: usize = 128 * 1024;
+
+/// What the short way answers from.
+pub struct Direct {
+    generations: Arc<Generations>,
+    shed: Arc<Shed>,
+}
+
+/// What follows on a connection.
+pub enum Next {
+    /// A request for the long way, whose bytes the connection has.
+    Long,
+    /// Nothing: it is to be closed.
+    Close,
+}
+
+/// What is known of a connection.
+pub struct Line<'a> {
+    /// What it and its requests know of each other.
+    pub state: &'a Arc<ConnState>,
+    /// Who connected, or whom its proxy names.
+    pub peer: Option<SocketAddr>,
+    /// Whether it is TLS.
+    pub secure: bool,
+}
+
+/// Room that a thread uses for one request after the other.
+struct Scratch {
+    /// The bytes of requests.
+    input: Box<[u8]>,
+    /// The header of an answer, or all of a small one.
+    head: Vec<u8>,
+    /// What was read of a file.
+    body: Vec<u8>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> =
+        RefCell::new(Scratch { input: vec![0; INPUT].into(), head: Vec::with_capacity(4096), body: Vec::new() });
+}
+
+/// What a look at a connection came to.
+enum Step {
+    /// An answer is out.
+    Answered { closes: bool },
+    /// An answer that is not all out yet.
+    Sending(Box<Sending>),
+    /// Nothing more for the short way.
+    Next(Next),
+}
+
+impl Direct {
+    /// The short way to what `generations` have, for whom `shed` admits.
+    pub fn new(generations: Arc<Generations>, shed: Arc<Shed>) -> Self {
+        Self { generations, shed }
+    }
+
+    /// Until when a connection that is idle now waits for its next request; none: for as long as it takes.
+    pub fn patience(&self) -> Option<Instant> {
+        Some(Instant::now() + self.generations.now().settings.ingress.keepalive?)
+    }
+
+    /// Answer the requests of `conn`, as long as they are ones for the short way.
+    pub async fn requests(&self, conn: &mut Conn) -> Next {
+        loop {
+            let closes = match poll_fn(|cx| self.step(cx, conn)).await {
+                Step::Answered { closes } => closes,
+                Step::Sending(sending) => match sending.finish(conn).await {
+                    Some(closes) => closes,
+                    None => return Next::Close,
+                },
+                Step::Next(next) => return next,
+            };
+            if closes {
+                return Next::Close;
+            }
+        }
+    }
+
+    /// Read a request, and answer it; most are there at once, and so is the room for their answers.
+    fn step(&self, cx: &mut Context<'_>, conn: &mut Conn) -> Poll<Step> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut filled = conn.take_ahead(&mut scratch.input);
+            if filled == 0 {
+                let mut buf = ReadBuf::new(&mut scratch.input);
+                match conn.poll_request(cx, &mut buf) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Err(_)) => return Poll::Ready(Step::Next(Next::Close)),
+                    Poll::Ready(Ok(())) => filled = buf.filled().len(),
+                }
+                if filled == 0 {
+                    return Poll::Ready(Step::Next(Next::Close));
+                }
+            }
+            Poll::Ready(self.answer(cx, conn, scratch, filled))
+        })
+    }
+
+    /// Answer what the first `filled` bytes of the input begin with.
+    fn answer(&self, cx: &mut Context<'_>, conn: &mut Conn, scratch: &mut Scratch, filled: usize) -> Step {
+        let Scratch { input, head: out, body } = scratch;
+        let bytes = &input[..filled];
+        let mut room = head::room();
+        let long = |conn: &mut Conn, length, left| {
+            // Pingora takes what follows a request for content of it, and closes the connection behind the answer.
+            let (request, behind) = bytes.split_at(length);
+            conn.put_ahead(request);
+            conn.put_behind(behind);
+            conn.line().state.leave(left);
+            Step::Next(Next::Long)
+        };
+        let Parsed::Head(head) = head::parse(bytes, &mut room) else { return long(conn, filled, Left::Nothing) };
+        out.clear();
+        body.clear();
+        let line = conn.line();
+        let decision = panics::catch(|| self.decide(&line, &head, out, body));
+        let answer = match decision {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(Other::Long(admitted))) => {
+                return long(conn, head.length, admitted.map_or(Left::Nothing, Left::Place));
+            }
+            Ok(Err(Other::Cut)) => return Step::Next(Next::Close),
+            // The long way knows how to answer for it.
+            Err(panic) => return long(conn, head.length, Left::Panic(panic)),
+        };
+        // What the client sent behind it is its next request (RFC 9112 §9.3.2).
+        conn.put_ahead(&bytes[head.length..]);
+        match panics::catch(|| send::first(cx, conn, answer, out, body)) {
+            Ok(step) => step,
+            Err(panic) => {
+                // Something of it may be out: the connection says that it is not whole.
+                REQUEST_PANICS.inc();
+                caught::tell(&HeaderValue::from_static(""), Route::None, &panic);
+                Step::Next(Next::Close)
+            }
+        }
+    }
+
+    /// Let the request take its turn on the connection; none where the connection is cut instead.
+    fn begin(line: &Line<'_>) -> Option<(Underway, bool)> {
+        let (underway, fate) = Underway::on(line.state);
+        match fate {
+            Fate::Open => Some((underway, READINESS.ending())),
+            Fate::Ending => Some((underway, true)),
+            Fate::Cut => None,
+        }
+    }
+}

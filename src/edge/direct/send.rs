@@ -1,0 +1,196 @@
+//! The bytes of an answer: at once, as far as the client takes them; then as it takes them. Windows of files leave without a copy here, where the connection is in clear text.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::ops::Range;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+use super::decide::{Answer, Content};
+use super::{PIECE, Step};
+use crate::edge::body::{self, Reader};
+use crate::edge::caught;
+use crate::edge::fail::Refusal;
+use crate::edge::front::Conn;
+use crate::edge::settings::Settings;
+use crate::observe::faults;
+use crate::observe::metrics::{REQUEST_PANICS, Reason};
+use crate::store::{Body, Object};
+
+/// The last bytes of a window are not left to the kernel: they are read, and so verified behind everything before them, and only then is the answer complete.
+const TAIL: u64 = 16 * 1024;
+/// Bytes of a file that the kernel is asked to send at a time.
+const STRETCH: u64 = 1024 * 1024;
+
+/// An answer that is not all out.
+pub struct Sending {
+    answer: Answer,
+    /// What is in memory, and not out yet.
+    rest: [Bytes; 2],
+    sent: u64,
+}
+
+/// Why an answer broke off.
+enum Broken {
+    /// Its client left, or took nothing for too long.
+    Client,
+    /// Its bytes turned out to be missing or bad.
+    Store(Refusal),
+}
+
+impl From<io::Error> for Broken {
+    fn from(_: io::Error) -> Self {
+        Self::Client
+    }
+}
+
+impl From<Refusal> for Broken {
+    fn from(refusal: Refusal) -> Self {
+        Self::Store(refusal)
+    }
+}
+
+/// Send an answer whose header is `head`, as far as that goes at once. `read` is what was read of a file for it.
+pub fn first(cx: &mut Context<'_>, conn: &mut Conn, mut answer: Answer, head: &[u8], read: &[u8]) -> Step {
+    let content = match &answer.body {
+        Content::Nothing | Content::Window(..) => &[][..],
+        Content::Memory(bytes) => bytes,
+        Content::Read => read,
+    };
+    if !matches!(answer.body, Content::Nothing) {
+        faults::panic_here("edge.body");
+    }
+    let (total, more) = (head.len() + content.len(), matches!(answer.body, Content::Window(..)));
+    let mut sent = 0;
+    let out = loop {
+        let left =
+            (head.get(sent..).unwrap_or_default(), content.get(sent.saturating_sub(head.len())..).unwrap_or_default());
+        let polled = match left {
+            ([], []) => break true,
+            ([], one) | (one, []) => conn.poll_send(cx, &[IoSlice::new(one)], more),
+            (one, two) => conn.poll_send(cx, &[IoSlice::new(one), IoSlice::new(two)], more),
+        };
+        match polled {
+            Poll::Ready(Ok(0) | Err(_)) => return over(conn, &mut answer, sent, true),
+            Poll::Ready(Ok(count)) => sent += count,
+            Poll::Pending => break false,
+        }
+    };
+    if out && !more {
+        match conn.poll_sent(cx) {
+            Poll::Ready(result) => return over(conn, &mut answer, total, result.is_err()),
+            Poll::Pending => {}
+        }
+    }
+    let head_left = Bytes::copy_from_slice(head.get(sent..).unwrap_or_default());
+    let at = sent.saturating_sub(head.len());
+    let body_left = match &answer.body {
+        Content::Memory(bytes) => bytes.slice(at..),
+        _ => Bytes::copy_from_slice(content.get(at..).unwrap_or_default()),
+    };
+    Step::Sending(Box::new(Sending { answer, rest: [head_left, body_left], sent: sent as u64 }))
+}
+
+/// The answer is over: `sent` bytes of it are out, which are all unless it `failed`.
+fn over(conn: &mut Conn, answer: &mut Answer, sent: usize, failed: bool) -> Step {
+    let ended = answer.end((sent as u64).saturating_sub(answer.head), failed);
+    conn.rest(answer.now.settings.ingress.keepalive.map(|keepalive| ended + keepalive));
+    Step::Answered { closes: failed || answer.closes }
+}
+
+impl Sending {
+    /// Send the rest, as the client takes it. Whether the connection is to be closed; none where the answer broke off.
+    pub async fn finish(mut self, conn: &mut Conn) -> Option<bool> {
+        let (answer, rest, sent) = (&mut self.answer, &mut self.rest, &mut self.sent);
+        let settings = answer.now.settings.clone();
+        let writing = async {
+            for piece in rest {
+                write(conn, piece, sent).await?;
+            }
+            if let Content::Window(object, range) = &answer.body {
+                window(&settings, conn, object, range.clone(), sent).await?;
+            }
+            Ok(poll_fn(|cx| conn.poll_sent(cx)).await?)
+        };
+        let written: Result<(), Broken> = match caught::caught(body::patient(answer.place.as_ref(), writing)).await {
+            Ok(written) => written,
+            Err(panic) => {
+                REQUEST_PANICS.inc();
+                caught::tell(&answer.ended.corr_id, answer.ended.route, &panic);
+                answer.ended.reason = Some(Reason::Internal);
+                Err(Broken::Client)
+            }
+        };
+        if let Err(Broken::Store(refusal)) = &written {
+            body::tell_broken(&answer.ended, refusal);
+        }
+        let ended = answer.end(self.sent.saturating_sub(answer.head), written.is_err());
+        conn.rest(settings.ingress.keepalive.map(|keepalive| ended + keepalive));
+        written.is_ok().then_some(answer.closes)
+    }
+}
+
+/// Send all of `bytes`.
+async fn write(conn: &mut Conn, bytes: &[u8], sent: &mut u64) -> io::Result<()> {
+    let mut left = bytes;
+    while !left.is_empty() {
+        let count = poll_fn(|cx| conn.poll_send(cx, &[IoSlice::new(left)], false)).await?;
+        if count == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        *sent += count as u64;
+        left = &left[count..];
+    }
+    Ok(())
+}
+
+/// Send a window of `object`.
+async fn window(
+    settings: &Settings,
+    conn: &mut Conn,
+    object: &Object,
+    range: Range<u64>,
+    sent: &mut u64,
+) -> Result<(), Broken> {
+    let mut at = range.start;
+    if conn.is_plain() && range.end - range.start > PIECE as u64 {
+        let bulk = range.end - TAIL;
+        while at < bulk {
+            at = stretch(settings, conn, object, at..bulk, sent).await?;
+        }
+    }
+    let mut reader = Reader::new(object, at..range.end);
+    while let Some(chunk) = reader.next(settings).await? {
+        write(conn, &chunk, sent).await?;
+        reader.recycle(chunk);
+    }
+    Ok(())
+}
+
+/// Send something of a window: by the kernel, if that needs no waiting for a disk and the bytes were verified; else by reading it. Tells where it came to.
+async fn stretch(
+    settings: &Settings,
+    conn: &mut Conn,
+    object: &Object,
+    range: Range<u64>,
+    sent: &mut u64,
+) -> Result<u64, Broken> {
+    let Body::Windowed(window) = &object.body else { return Ok(range.end) };
+    let end = range.end.min(range.start + STRETCH);
+    if let Some(file) = window.ready_to_send(range.start..end).map_err(Refusal::from)? {
+        // A stretch fits a usize.
+        let length = (end - range.start) as usize;
+        let count = poll_fn(|cx| conn.poll_send_file(cx, &file, range.start, length)).await?;
+        if count == 0 {
+            return Err(Refusal::from(crate::store::StoreError::Changed).into());
+        }
+        *sent += count as u64;
+        return Ok(range.start + count as u64);
+    }
+    let end = range.end.min(range.start + settings.chunk_bytes as u64);
+    if let Some(chunk) = Reader::new(object, range.start..end).next(settings).await? {
+        write(conn, &chunk, sent).await?;
+    }
+    Ok(end)
+}
