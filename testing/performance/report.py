@@ -87,7 +87,7 @@ def slo_table(perf):
 def profile_part(name, profile):
     """All figures of one profile."""
     how = [f"{key} {profile[key]}" for key in ("connections", "seconds", "rounds") if key in profile]
-    columns = {"cpu_us": "CPU µs a request", "rps": "req/s", "first_byte_p50_ms": "first byte p50 ms", "first_byte_p95_ms": "first byte p95 ms", "p50_ms": "p50 ms"}
+    columns = {"cpu_us": "CPU µs a request", "cpu_us_min": "least", "cpu_us_max": "most", "rps": "req/s", "first_byte_p50_ms": "first byte p50 ms", "first_byte_p95_ms": "first byte p95 ms", "p50_ms": "p50 ms"}
     columns |= {"p95_ms": "p95 ms", "p99_ms": "p99 ms", "p999_ms": "p99.9 ms", "cpu_core": "cores busy", "rss_mib": "RSS MiB", "fds": "descriptors", "ready_ms": "ready ms"}
     columns |= {"requests": "requests", "errors": "errors", "shed_rate": "refused, of 1"}
     shown = [key for key in columns if any(key in figures for figures in profile["servers"].values())]

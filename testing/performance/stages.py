@@ -33,7 +33,8 @@ class Told:
     """Counts what becomes of the lines and events that svc-edge has to write from now on."""
 
     def __init__(self, edge):
-        self.edge, self.lost_before, self.lines_before = edge, self.lost(), self.lines()
+        self.edge = edge
+        self.lost_before, self.lines_before = self.lost(), self.lines()
 
     def lost(self):
         return sum(value for key, value in self.edge.metrics().items() if key.startswith("bus_lagged_total"))

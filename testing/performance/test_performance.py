@@ -87,6 +87,10 @@ class Figures(unittest.TestCase):
         ours, theirs = [{"cpu_us": 10.0}, {"cpu_us": 30.0}, {"cpu_us": 10.0}], [{"cpu_us": 20.0}, {"cpu_us": 60.0}, {"cpu_us": 10.0}]
         self.assertEqual(profiles.ratios(ours, theirs), {"cpu_us": 0.5})
 
+    def test_figures_are_medians_with_their_spread_and_requests_are_summed(self):
+        found = profiles.medians([{"cpu_us": cost, "rps": 1.0, "requests": 10} for cost in (9.0, 30.0, 10.0)])
+        self.assertEqual(found, {"cpu_us": 10.0, "rps": 1.0, "requests": 30, "cpu_us_min": 9.0, "cpu_us_max": 30.0})
+
     def test_nothing_is_divided_by_nothing(self):
         self.assertEqual(profiles.ratios([{"cpu_us": 1.0, "rps": 2.0}], [{"cpu_us": 0.0}]), {})
 
