@@ -37,8 +37,10 @@ pub use wire::Wire;
 /// A request whose header is longer goes the long way.
 const INPUT: usize = 8 * 1024;
 
-/// Bytes of a window of an object that are read and sent at once; what is more is sent piece by piece.
-const PIECE: usize = 128 * 1024;
+/// Bytes of a window of an open file that are read and sent; more are sent by the kernel, which costs more to begin and less to go on.
+const SMALL: u64 = 32 * 1024;
+/// The same over TLS, where the kernel can't; what is more is sent piece by piece.
+const PIECE: u64 = 128 * 1024;
 
 /// What the short way answers from.
 pub struct Direct {

@@ -23,6 +23,10 @@ use super::metrics::{BUS_LAGGED, Bus, Component, SERVICE_RESTARTS};
 const CAPACITY: usize = 8192;
 /// How many of them may be of requests: however many there are, there is room for what an operator must see.
 const ACCESS: usize = CAPACITY / 4 * 3;
+/// Lines that are written at once.
+const BATCH: usize = 256;
+/// How long the writer rests behind lines of requests: a request then rarely finds it asleep, and waking it would cost more than the line.
+const REST: Duration = Duration::from_millis(10);
 
 /// How Rust's library ends the text of ECONNABORTED.
 const ABORTED: &str = "(os error 103)";
@@ -265,8 +269,11 @@ fn write_lines(logger: &Logger, lines: &Receiver<Line>) {
     while let Ok(first) = lines.recv() {
         let mut flushed = Vec::new();
         faults::panic_here("log.writer");
+        let (mut taken, mut urgent) = (0, false);
         // Take what is there, so that a burst costs one write, but bound it.
-        for line in std::iter::once(first).chain(lines.try_iter().take(255)) {
+        for line in std::iter::once(first).chain(lines.try_iter().take(BATCH - 1)) {
+            taken += 1;
+            urgent |= !matches!(line, Line::Access(_));
             match line {
                 Line::Flush(done) => flushed.push(done),
                 line => buffer.push_str(&logger.text_of(line)),
@@ -276,6 +283,9 @@ fn write_lines(logger: &Logger, lines: &Receiver<Line>) {
         buffer.clear();
         for done in flushed {
             let _ = done.send(());
+        }
+        if taken < BATCH && !urgent {
+            std::thread::park_timeout(REST);
         }
     }
 }

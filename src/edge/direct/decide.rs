@@ -10,7 +10,7 @@ use http::{HeaderName, StatusCode, header};
 
 use super::head::Head;
 use super::wire::{self, Personal};
-use super::{Direct, Line, PIECE};
+use super::{Direct, Line, PIECE, SMALL};
 use crate::edge::choice::Choice;
 use crate::edge::ctx::{self, Inflight};
 use crate::edge::front::Underway;
@@ -189,20 +189,20 @@ impl Found {
         }
         personal.end(out);
         match (&ready.object, range) {
-            (Some(object), Some(range)) if ended.method == Method::Get => content(object, range, body),
+            (Some(object), Some(range)) if ended.method == Method::Get => content(object, range, personal.secure, body),
             _ => Content::Nothing,
         }
     }
 }
 
-/// The bytes of a window of `object`. What is small is read here and now, if that needs no waiting.
-fn content(object: &Object, range: Range<u64>, body: &mut Vec<u8>) -> Content {
+/// The bytes of a window of `object`. What is small is read here and now, if that needs no waiting; in clear text the kernel sends the rest, over TLS it can't.
+fn content(object: &Object, range: Range<u64>, secure: bool, body: &mut Vec<u8>) -> Content {
     match &object.body {
         // Whole bodies are in memory: their length fits a usize, and the range was checked against it.
         Body::Whole(bytes) => Content::Memory(bytes.slice(range.start as usize..range.end as usize)),
         Body::Windowed(window) => {
             let length = range.end - range.start;
-            if length <= PIECE as u64 {
+            if length <= if secure { PIECE } else { SMALL } {
                 body.resize(length as usize, 0);
                 if matches!(window.try_read_at(body, range.start), Ok(true)) {
                     return Content::Read;

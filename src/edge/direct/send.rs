@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
+use super::Step;
 use super::decide::{Answer, Content};
-use super::{PIECE, Step};
 use crate::edge::body::{self, Reader};
 use crate::edge::caught;
 use crate::edge::fail::Refusal;
@@ -20,6 +20,12 @@ use crate::store::{Body, Object};
 
 /// The last bytes of a window are not left to the kernel: they are read, and so verified behind everything before them, and only then is the answer complete.
 const TAIL: u64 = 16 * 1024;
+/// The same where the window is short.
+const SHORT_TAIL: u64 = 1024;
+/// A window of so many bytes leaves with its header, in as few segments as there can be.
+const SHORT: u64 = 256 * 1024;
+/// From so many bytes on the connection is given room.
+const LARGE: u64 = 512 * 1024;
 /// Bytes of a file that the kernel is asked to send at a time.
 const STRETCH: u64 = 1024 * 1024;
 
@@ -52,7 +58,7 @@ impl From<Refusal> for Broken {
 }
 
 /// Send an answer whose header is `head`, as far as that goes at once. `read` is what was read of a file for it.
-pub fn first(cx: &mut Context<'_>, conn: &mut Conn, mut answer: Answer, head: &[u8], read: &[u8]) -> Step {
+pub fn first(cx: &mut Context<'_>, conn: &mut Conn, mut answer: Answer, head: &[u8], read: &mut Vec<u8>) -> Step {
     let content = match &answer.body {
         Content::Nothing | Content::Window(..) => &[][..],
         Content::Memory(bytes) => bytes,
@@ -61,7 +67,15 @@ pub fn first(cx: &mut Context<'_>, conn: &mut Conn, mut answer: Answer, head: &[
     if !matches!(answer.body, Content::Nothing) {
         faults::panic_here("edge.body");
     }
-    let (total, more) = (head.len() + content.len(), matches!(answer.body, Content::Window(..)));
+    let window = match &answer.body {
+        Content::Window(_, range) => Some(range.end - range.start),
+        _ => None,
+    };
+    // A long window fills segments of its own: there the header had better not wait.
+    let more = window.is_some_and(|length| length <= SHORT);
+    if window.is_some_and(|length| length >= LARGE) {
+        conn.begin_large();
+    }
     let mut sent = 0;
     let out = loop {
         let left =
@@ -77,9 +91,17 @@ pub fn first(cx: &mut Context<'_>, conn: &mut Conn, mut answer: Answer, head: &[
             Poll::Pending => break false,
         }
     };
-    if out && !more {
+    if out && window.is_some() {
+        match at_once(cx, conn, &mut answer.body, read, &mut sent) {
+            Some(Ok(())) => return over(conn, &mut answer, sent, false),
+            Some(Err(_)) => return over(conn, &mut answer, sent, true),
+            None => {}
+        }
+        return Step::Sending(Box::new(Sending { answer, rest: Default::default(), sent: sent as u64 }));
+    }
+    if out {
         match conn.poll_sent(cx) {
-            Poll::Ready(result) => return over(conn, &mut answer, total, result.is_err()),
+            Poll::Ready(result) => return over(conn, &mut answer, sent, result.is_err()),
             Poll::Pending => {}
         }
     }
@@ -90,6 +112,60 @@ pub fn first(cx: &mut Context<'_>, conn: &mut Conn, mut answer: Answer, head: &[
         _ => Bytes::copy_from_slice(content.get(at..).unwrap_or_default()),
     };
     Step::Sending(Box::new(Sending { answer, rest: [head_left, body_left], sent: sent as u64 }))
+}
+
+/// Send a window as far as that goes at once: none, if something of it is left, for which the window is what is left. `room` is for what is read of it.
+fn at_once(
+    cx: &mut Context<'_>,
+    conn: &mut Conn,
+    content: &mut Content,
+    room: &mut Vec<u8>,
+    sent: &mut usize,
+) -> Option<io::Result<()>> {
+    let Content::Window(object, range) = content else { return Some(Ok(())) };
+    let Body::Windowed(window) = &object.body else { return None };
+    if !conn.is_plain() {
+        return None;
+    }
+    let bulk = bulk(range);
+    while range.start < bulk {
+        let end = bulk.min(range.start + STRETCH);
+        // What fails, and what has to be waited for, is the business of who can wait.
+        let file = window.ready_to_send(range.start..end).ok().flatten()?;
+        match conn.poll_send_file(cx, &file, range.start, (end - range.start) as usize) {
+            Poll::Ready(Ok(0)) => return None,
+            Poll::Ready(Ok(count)) => {
+                *sent += count;
+                range.start += count as u64;
+            }
+            Poll::Ready(Err(error)) => return Some(Err(error)),
+            Poll::Pending => return None,
+        }
+    }
+    room.resize((range.end - range.start) as usize, 0);
+    if !matches!(window.try_read_at(room, range.start), Ok(true)) {
+        return None;
+    }
+    let mut left = room.as_slice();
+    while !left.is_empty() {
+        match conn.poll_send(cx, &[IoSlice::new(left)], false) {
+            Poll::Ready(Ok(count)) if count > 0 => {
+                *sent += count;
+                range.start += count as u64;
+                left = &left[count..];
+            }
+            Poll::Ready(Ok(_)) => return Some(Err(io::ErrorKind::WriteZero.into())),
+            Poll::Ready(Err(error)) => return Some(Err(error)),
+            Poll::Pending => return None,
+        }
+    }
+    Some(Ok(()))
+}
+
+/// Where the kernel's part of a window ends.
+fn bulk(range: &Range<u64>) -> u64 {
+    let length = range.end - range.start;
+    range.end - length.min(if length <= SHORT { SHORT_TAIL } else { TAIL })
 }
 
 /// The answer is over: `sent` bytes of it are out, which are all unless it `failed`.
@@ -154,8 +230,8 @@ async fn window(
     sent: &mut u64,
 ) -> Result<(), Broken> {
     let mut at = range.start;
-    if conn.is_plain() && range.end - range.start > PIECE as u64 {
-        let bulk = range.end - TAIL;
+    if conn.is_plain() {
+        let bulk = bulk(&range);
         while at < bulk {
             at = stretch(settings, conn, object, at..bulk, sent).await?;
         }

@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use super::bounds::Bounds;
+use super::listener::Generosity;
 use super::places::Place;
 use super::state::{ConnState, Phase};
 use super::timer::Timer;
@@ -60,6 +61,7 @@ pub struct Conn {
     /// For the next request, where that is waited for here and not by Pingora.
     idle_by: Option<Instant>,
     stall: Option<Stall>,
+    generosity: Option<Generosity>,
     timer: Timer,
     /// Who was last told to be woken when the state changes.
     reader: Option<Waker>,
@@ -109,6 +111,7 @@ impl Conn {
             linger_by: None,
             idle_by: None,
             stall: None,
+            generosity: None,
             timer: Timer::default(),
             reader: None,
             refusal: None,
@@ -175,6 +178,9 @@ impl Conn {
 
     /// Wait for the next request until then; none: for as long as it takes.
     pub fn rest(&mut self, until: Option<std::time::Instant>) {
+        if self.generosity.take().is_some() {
+            self.inner.socket().treat(false);
+        }
         self.idle_by = until.map(Instant::from_std);
     }
 
@@ -206,6 +212,14 @@ impl Conn {
         match socket.poll_send_file(cx, file, offset, length) {
             Poll::Pending => self.wait_to_write(cx),
             Poll::Ready(result) => self.wrote(result),
+        }
+    }
+
+    /// A large answer begins: it has all the room that there is, unless too many have that. Its end takes it back.
+    pub fn begin_large(&mut self) {
+        self.generosity = Generosity::take();
+        if self.generosity.is_some() {
+            self.inner.socket().treat(true);
         }
     }
 

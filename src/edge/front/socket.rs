@@ -16,6 +16,8 @@ use rustix::net::SendFlags;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::listener;
+
 /// Bytes that are held back for what follows them, at most.
 const HELD: usize = 8 * 1024;
 
@@ -128,6 +130,11 @@ impl Socket {
                 sent => return Poll::Ready(sent),
             }
         }
+    }
+
+    /// Let it have all the room of its buffer, or as much as every other connection.
+    pub fn treat(&self, generously: bool) {
+        listener::treat(&self.tcp, generously);
     }
 
     /// Send what is held.
