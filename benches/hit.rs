@@ -1,5 +1,5 @@
 //! A hit from the first byte of its request to the last byte of its answer, over a socket pair in one thread: the short way, the long way through Pingora's HTTP server, and a
-//! bare `ProxyHttp` that answers the same head and body, which is what Pingora costs by itself. The client's share is in all three.
+//! bare `ProxyHttp` that answers the same head and body, which is what Pingora costs by itself. The client's share and the kernel's are in all three: `floor` is no more than these.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use criterion::{Bencher, Criterion, Throughput};
 use in_process::bare::Pingora;
+use in_process::floor::Floor;
 use in_process::served::{Case, Served, Way, answer, hits};
 use in_process::wire::{Answer, Client, Serves};
 use tokio::runtime::{Builder, Runtime};
@@ -28,6 +29,8 @@ fn measure(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(case.name);
         group.throughput(Throughput::Elements(1));
         let known = runtime.block_on(answer(&short, &case));
+        let floor = Floor::like(&known);
+        group.bench_function("floor", |bench| asked(bench, &runtime, &floor, &case, &known));
         group.bench_function("short", |bench| asked(bench, &runtime, &short.front, &case, &known));
         let known = runtime.block_on(answer(&long, &case));
         group.bench_function("long", |bench| asked(bench, &runtime, &long.front, &case, &known));

@@ -4,5 +4,6 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::panic)]
 
 pub mod bare;
+pub mod floor;
 pub mod served;
 pub mod wire;
