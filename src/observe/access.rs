@@ -77,25 +77,26 @@ impl Record {
     /// One line.
     pub(super) fn render(&self, format: Format) -> String {
         let mut line = LineBuilder::new(format, Level::Info, "request");
-        line.field("corr_id", &String::from_utf8_lossy(&self.corr_id).into_owned().into());
-        line.field("route", &self.route.as_str().into());
-        line.field("method", &self.method.as_str().into());
-        line.field("status", &self.status.into());
+        line.word("corr_id", &String::from_utf8_lossy(&self.corr_id));
+        line.word("route", self.route.as_str());
+        line.word("method", self.method.as_str());
+        line.number("status", self.status);
         if let Some(reason) = self.reason {
-            line.field("reason", &reason.as_str().into());
+            line.word("reason", reason.as_str());
         }
         let micros = u64::try_from(self.latency.as_micros()).unwrap_or(u64::MAX);
-        line.field("latency_ms", &(micros as f64 / 1000.0).into());
-        line.field("bytes_out", &self.bytes_out.into());
+        // With its point, whole or not.
+        line.number("latency_ms", format_args!("{:?}", micros as f64 / 1000.0));
+        line.number("bytes_out", self.bytes_out);
         if let Some(peer) = self.peer_addr {
             let text = if peer.port() == 0 { peer.ip().to_string() } else { peer.to_string() };
-            line.field("peer_addr", &text.into());
+            line.word("peer_addr", &text);
         }
         if let Some(hash) = &self.hash {
-            line.field("hash", &hash.to_hex().as_str().into());
+            line.word("hash", hash.to_hex().as_str());
         }
         if let Some(origin) = &self.origin {
-            line.field("origin", &origin.as_str().into());
+            line.word("origin", origin);
         }
         line.finish()
     }

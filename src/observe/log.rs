@@ -3,6 +3,7 @@
 //! A request never waits for the log: the channel to the writer is bounded, and what finds it full is dropped and counted
 //! in `bus_lagged_total`, as `log` or, a request's line, as `access`. Before [`start_writer`] (a command, or a server that still may refuse to start) lines are written at once.
 
+use std::fmt::{self, Write as _};
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -290,6 +291,20 @@ fn write_lines(logger: &Logger, lines: &Receiver<Line>) {
     }
 }
 
+/// A string of JSON.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Most need no escape.
+        if self.0.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+            write!(to, "\"{}\"", self.0)
+        } else {
+            write!(to, "{}", serde_json::Value::from(self.0))
+        }
+    }
+}
+
 /// One line under construction. Values are escaped: no control character of a client reaches the terminal.
 pub(super) struct LineBuilder {
     format: Format,
@@ -299,13 +314,21 @@ pub(super) struct LineBuilder {
 impl LineBuilder {
     pub(super) fn new(format: Format, level: Level, event: &str) -> Self {
         let ts = humantime::format_rfc3339_millis(SystemTime::now());
-        let level = level.as_str();
-        let text = match format {
+        // As long as most lines are.
+        let mut text = String::with_capacity(384);
+        // Writing to a String cannot fail.
+        let _ = match format {
             Format::Json => {
-                let (level, event) = (level.to_ascii_lowercase(), serde_json::Value::from(event));
-                format!("{{\"ts\":\"{ts}\",\"level\":\"{level}\",\"event\":{event}")
+                let level = match level {
+                    Level::Error => "error",
+                    Level::Warn => "warn",
+                    Level::Info => "info",
+                    Level::Debug => "debug",
+                    Level::Trace => "trace",
+                };
+                write!(text, "{{\"ts\":\"{ts}\",\"level\":\"{level}\",\"event\":{}", Quoted(event))
             }
-            Format::Text => format!("{ts} {level:5} {}", event.escape_debug()),
+            Format::Text => write!(text, "{ts} {:5} {}", level.as_str(), event.escape_debug()),
         };
         Self { format, text }
     }
@@ -318,16 +341,29 @@ impl LineBuilder {
     }
 
     pub(super) fn field(&mut self, key: &str, value: &serde_json::Value) {
-        use std::fmt::Write as _;
+        match value.as_str() {
+            Some(text) => self.word(key, text),
+            None => self.number(key, value),
+        }
+    }
+
+    /// A field whose value is a text.
+    pub(super) fn word(&mut self, key: &str, text: &str) {
         // Writing to a String cannot fail.
         let _ = match self.format {
-            Format::Json => write!(self.text, ",{}:{value}", serde_json::Value::from(key)),
-            Format::Text => match value.as_str() {
-                Some(text) if text.chars().all(|c| c.is_ascii_graphic() && c != '"') => {
-                    write!(self.text, " {key}={text}")
-                }
-                _ => write!(self.text, " {key}={value}"),
-            },
+            Format::Json => write!(self.text, ",{}:{}", Quoted(key), Quoted(text)),
+            Format::Text if text.chars().all(|c| c.is_ascii_graphic() && c != '"') => {
+                write!(self.text, " {key}={text}")
+            }
+            Format::Text => write!(self.text, " {key}={}", Quoted(text)),
+        };
+    }
+
+    /// A field whose value is written as it is: a number, or what is JSON already.
+    pub(super) fn number(&mut self, key: &str, value: impl fmt::Display) {
+        let _ = match self.format {
+            Format::Json => write!(self.text, ",{}:{value}", Quoted(key)),
+            Format::Text => write!(self.text, " {key}={value}"),
         };
     }
 

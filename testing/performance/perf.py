@@ -41,6 +41,8 @@ class Run:
         self.given = given
         self.binary, self.floor = given.binary.resolve(), given.floor.resolve()
         self.server_core, self.load_core = machine.cores()
+        # What measures must not run on the server's core. Servers are pinned by themselves.
+        os.sched_setaffinity(0, {self.load_core})
         self.rounds, self.seconds, self.rest = given.rounds, given.seconds, 5
         self.fixed_seconds, self.fills, self.starts = given.fixed_seconds, given.fills, given.starts
         self.profiles, self.skipped, self.versions = {}, {}, {}

@@ -118,7 +118,7 @@ def allocations_of(path):
         return [line("allocations of ours a hit", "< 1", "≤ 0", None, "", how)]
     kinds = json.loads(path.read_text())["per_hit"]
     how = f"{path.name}, by tests/allocations.rs"
-    return [line(f"allocations of ours a hit, {name}", "< 1", "≤ 0", kind["ours"], "", f"{how}; Pingora's own: {kind['pingora']:g}") for name, kind in kinds.items()]
+    return [line(f"allocations of ours a hit, {name}", "< 1", "≤ 0", round(kind["ours"], 1), "", f"{how}, to a tenth, as the log writes a line for one hit in a hundred; Pingora's own: {kind['pingora']:g}") for name, kind in kinds.items()]
 
 
 def starts(report):

@@ -59,8 +59,8 @@ pub enum Content {
     Memory(Bytes),
     /// Those that the thread's room has.
     Read,
-    /// A window of an open file.
-    Window(Object, Range<u64>),
+    /// A window of an object that is an open file.
+    Window(Arc<Ready>, Range<u64>),
 }
 
 impl Answer {
@@ -196,7 +196,7 @@ impl Found {
 }
 
 /// The bytes of a window of `object`. What is small is read here and now, if that needs no waiting; in clear text the kernel sends the rest, over TLS it can't.
-fn content(object: &Object, range: Range<u64>, secure: bool, body: &mut Vec<u8>) -> Content {
+fn content(ready: &Arc<Ready>, object: &Object, range: Range<u64>, secure: bool, body: &mut Vec<u8>) -> Content {
     match &object.body {
         // Whole bodies are in memory: their length fits a usize, and the range was checked against it.
         Body::Whole(bytes) => Content::Memory(bytes.slice(range.start as usize..range.end as usize)),
@@ -209,7 +209,7 @@ fn content(object: &Object, range: Range<u64>, secure: bool, body: &mut Vec<u8>)
                 }
                 body.clear();
             }
-            Content::Window(object.clone(), range)
+            Content::Window(ready.clone(), range)
         }
     }
 }

@@ -122,8 +122,8 @@ fn at_once(
     room: &mut Vec<u8>,
     sent: &mut usize,
 ) -> Option<io::Result<()>> {
-    let Content::Window(object, range) = content else { return Some(Ok(())) };
-    let Body::Windowed(window) = &object.body else { return None };
+    let Content::Window(ready, range) = content else { return Some(Ok(())) };
+    let Body::Windowed(window) = &ready.object.as_ref()?.body else { return None };
     if !conn.is_plain() {
         return None;
     }
@@ -184,7 +184,9 @@ impl Sending {
             for piece in rest {
                 write(conn, piece, sent).await?;
             }
-            if let Content::Window(object, range) = &answer.body {
+            if let Content::Window(ready, range) = &answer.body
+                && let Some(object) = &ready.object
+            {
                 window(&settings, conn, object, range.clone(), sent).await?;
             }
             Ok(poll_fn(|cx| conn.poll_sent(cx)).await?)
