@@ -189,7 +189,9 @@ impl Found {
         }
         personal.end(out);
         match (&ready.object, range) {
-            (Some(object), Some(range)) if ended.method == Method::Get => content(object, range, personal.secure, body),
+            (Some(object), Some(range)) if ended.method == Method::Get => {
+                content(&ready, object, range, personal.secure, body)
+            }
             _ => Content::Nothing,
         }
     }
