@@ -85,7 +85,7 @@ pub struct Listener {
     pub h2c: bool,
 }
 
-/// What makes a secure connection of a [`Socket`]. Its deadline is the front's.
+/// What makes a secure connection of a socket. Its deadline is the front's.
 #[async_trait]
 pub trait Handshake: Send + Sync {
     /// Speak TLS; what comes back tells what was negotiated.

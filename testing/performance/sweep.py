@@ -106,9 +106,15 @@ def threads(sweep, value):
 
 
 def chunk_bytes(sweep, value):
-    """GET of 8 MiB."""
-    with sweep.edge(http=f"chunk_bytes: {value}") as edge:
+    """GET of 8 MiB by the long way; on the short one the kernel sends the file by itself."""
+    with sweep.edge(http=f"chunk_bytes: {value}, direct: false") as edge:
         return sweep.wrk(edge, "/edge/assets/site/8m")
+
+
+def direct(sweep, value):
+    """GET of 4 KiB, the short way and the long one."""
+    with sweep.edge(http=f"direct: {value}") as edge:
+        return sweep.wrk(edge, ASSET)
 
 
 def multi_range(sweep, value):
@@ -183,6 +189,7 @@ KNOBS = {
     "ingress.max_inflight": (max_inflight, [1, 4, 16, 32, 64, 512, "null"]),
     "fill.queue": (fill_queue, [1, 16, 64, 128, 256, 512]),
     "threads": (threads, [1, 2, 4]),
+    "http.direct": (direct, ["true", "false"]),
     "http.chunk_bytes": (chunk_bytes, ["64KiB", "96KiB", "128KiB", "192KiB", "256KiB"]),
     "http.multi_range": (multi_range, ["false", "true"]),
     "fill.retry.count": (retry_count, [0, 1, 2, 3, 5]),
