@@ -48,7 +48,7 @@ fn counted(server: &Server, result: &str) -> f64 {
 fn upgrades_in_a_row_under_load_refuse_nobody_and_cut_nothing() {
     const UPGRADES: usize = 3;
     let (small, large) = (noise(3000, 1), noise(1_500_000, 2));
-    let mut server = setup().asset("small", &small).asset("large", &large).start();
+    let mut server = setup().unlimited().asset("small", &small).asset("large", &large).start();
     let (address, admin) = (server.address, server.admin);
     let (end, answers) = (AtomicBool::new(false), AtomicU64::new(0));
     let mut successors = Vec::new();

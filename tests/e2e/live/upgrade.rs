@@ -52,7 +52,7 @@ fn two_processes_share_a_store_under_fills_and_commands_and_lose_nothing() {
         std::fs::write(source.path().join(number.to_string()), format!("imported {number}")).unwrap();
     }
     let store = cas_at(dir.path());
-    let mut first = live_with(&origin, "", FILL).edge(&store).start();
+    let mut first = live_with(&origin, "", FILL).edge(&store).unlimited().start();
     let address = first.address;
     let (end, next, filled) = (AtomicBool::new(false), AtomicUsize::new(0), Mutex::new(HashSet::new()));
     let mut successors: Vec<Server> = Vec::new();
