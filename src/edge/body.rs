@@ -131,7 +131,7 @@ pub async fn write(settings: &Settings, session: &mut Session, ctx: &Ctx, chunk:
     while at < chunk.len() {
         let piece = chunk.slice(at..chunk.len().min(at + PIECE));
         at += piece.len();
-        session.set_write_timeout(Some(allowance(settings, piece.len())));
+        session.set_write_timeout(Some(allowance(settings)));
         patient(ctx.place.as_ref(), session.write_response_body(Some(piece), end && at == chunk.len())).await?;
     }
     Ok(())
@@ -152,13 +152,13 @@ pub async fn patient<T>(place: Option<&Admitted>, writing: impl Future<Output = 
     writing.await
 }
 
-/// How long a piece of `len` bytes may take: `write_timeout`, less where `min_send_rate` asks for more, but never less than a second, which is no rate
-/// yet.
-fn allowance(settings: &Settings, len: usize) -> Duration {
+/// How long a piece may take: `write_timeout`, less where `min_send_rate` asks for more, but never less than a second, which is no rate yet. One that is shorter than
+/// the others has as long: what it waits for may be the window of the connection, which the pieces of other streams fill.
+fn allowance(settings: &Settings) -> Duration {
     let standing_still = settings.ingress.write_timeout;
     match settings.ingress.min_send_rate {
         Some(rate) if rate > 0 => {
-            let at_rate = Duration::from_millis((len as u64).saturating_mul(1000) / rate);
+            let at_rate = Duration::from_millis(PIECE as u64 * 1000 / rate);
             standing_still.min(at_rate.max(Duration::from_secs(1)))
         }
         _ => standing_still,
