@@ -84,26 +84,35 @@ pub async fn refuse(settings: &Settings, session: &mut Session, ctx: &mut Ctx, s
     session.write_response_body(Some(body), true).await
 }
 
-/// Write the refusal of a request for `path` as bytes, up to the lines that every answer has of its own. Its reason, and its body; none where it could not be prepared.
-pub fn write(
-    settings: &Settings,
+/// A refusal that can be written as bytes.
+pub struct Refusing<'a> {
+    /// Why.
+    pub reason: Reason,
     shedding: Shedding,
-    path: &[u8],
-    id: &HeaderValue,
-    to: &mut Vec<u8>,
-) -> Option<(Reason, Bytes)> {
-    let (reason, prepared) = settings.busy.of(shedding);
-    let prepared = prepared.get_or_init(|| Prepared::new(settings, reason).ok()).as_ref()?;
-    BUSY_REJECTIONS.inc(endpoint(path));
-    REJECTED.inc(reason);
-    let body = prepared.body(id.as_bytes());
-    to.extend_from_slice(&prepared.wire);
-    wire::number(to, &header::CONTENT_LENGTH, body.len() as u64);
-    wire::line(to, "Retry-After", retry_after(shedding).as_bytes());
-    Some((reason, body))
+    prepared: &'a Prepared,
+}
+
+impl Refusing<'_> {
+    /// Count it for `path`, and write it up to the lines that every answer has of its own. Its body.
+    pub fn write(&self, path: &[u8], id: &HeaderValue, to: &mut Vec<u8>) -> Bytes {
+        BUSY_REJECTIONS.inc(endpoint(path));
+        REJECTED.inc(self.reason);
+        let body = self.prepared.body(id.as_bytes());
+        to.extend_from_slice(&self.prepared.wire);
+        wire::number(to, &header::CONTENT_LENGTH, body.len() as u64);
+        wire::line(to, "Retry-After", retry_after(self.shedding).as_bytes());
+        body
+    }
 }
 
 impl Busy {
+    /// What a request is refused with; none where it could not be prepared. `settings` are those beside it.
+    pub fn prepared(&self, settings: &Settings, shedding: Shedding) -> Option<Refusing<'_>> {
+        let (reason, prepared) = self.of(shedding);
+        let prepared = prepared.get_or_init(|| Prepared::new(settings, reason).ok()).as_ref()?;
+        Some(Refusing { reason, shedding, prepared })
+    }
+
     /// Why it is refused, and with what.
     fn of(&self, shedding: Shedding) -> (Reason, &OnceLock<Option<Prepared>>) {
         match shedding {

@@ -97,15 +97,17 @@ impl Direct {
         Self { generations, shed }
     }
 
-    /// Until when a connection that is idle now waits for its next request; none: for as long as it takes.
-    pub fn patience(&self) -> Option<Instant> {
-        Some(Instant::now() + self.generations.now().settings.ingress.keepalive?)
+    /// Until when a connection that is idle now waits for its next request.
+    pub fn patience(&self) -> Instant {
+        // Where connections are not kept alive any more, one that was has no time left.
+        Instant::now() + self.generations.now().settings.ingress.keepalive.unwrap_or_default()
     }
 
     /// Answer the requests of `conn`, as long as they are ones for the short way.
     pub async fn requests(&self, conn: &mut Conn) -> Next {
         loop {
-            let closes = match poll_fn(|cx| self.step(cx, conn)).await {
+            let mut begun = false;
+            let closes = match poll_fn(|cx| self.step(cx, conn, &mut begun)).await {
                 Step::Answered { closes } => closes,
                 Step::Sending(sending) => match sending.finish(conn).await {
                     Some(closes) => closes,
@@ -119,61 +121,81 @@ impl Direct {
         }
     }
 
-    /// Read a request, and answer it; most are there at once, and so is the room for their answers.
-    fn step(&self, cx: &mut Context<'_>, conn: &mut Conn) -> Poll<Step> {
+    /// Read a request, and answer it; most are there at once, and so is the room for their answers. `begun`: the connection has the first bytes of one, and more are to come.
+    fn step(&self, cx: &mut Context<'_>, conn: &mut Conn, begun: &mut bool) -> Poll<Step> {
         SCRATCH.with_borrow_mut(|scratch| {
-            let mut filled = conn.take_ahead(&mut scratch.input);
-            if filled == 0 {
-                let mut buf = ReadBuf::new(&mut scratch.input);
-                match conn.poll_request(cx, &mut buf) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Err(_)) => return Poll::Ready(Step::Next(Next::Close)),
-                    Poll::Ready(Ok(())) => filled = buf.filled().len(),
+            loop {
+                let mut filled = conn.take_ahead(&mut scratch.input);
+                if filled == 0 || *begun {
+                    let (before, room) = scratch.input.split_at_mut(filled);
+                    let mut buf = ReadBuf::new(room);
+                    let read = match conn.poll_request(cx, &mut buf) {
+                        Poll::Pending => {
+                            conn.put_ahead(before);
+                            return Poll::Pending;
+                        }
+                        Poll::Ready(Err(_)) => 0,
+                        Poll::Ready(Ok(())) => buf.filled().len(),
+                    };
+                    if read == 0 {
+                        conn.put_ahead(before);
+                        // What became of a request that has no end is the same on the long way, where it is told.
+                        let next = if before.is_empty() { Next::Close } else { Next::Long };
+                        return Poll::Ready(Step::Next(next));
+                    }
+                    filled += read;
                 }
-                if filled == 0 {
-                    return Poll::Ready(Step::Next(Next::Close));
+                match self.answer(cx, conn, scratch, filled) {
+                    Some(step) => return Poll::Ready(step),
+                    None => *begun = true,
                 }
             }
-            Poll::Ready(self.answer(cx, conn, scratch, filled))
         })
     }
 
-    /// Answer what the first `filled` bytes of the input begin with.
-    fn answer(&self, cx: &mut Context<'_>, conn: &mut Conn, scratch: &mut Scratch, filled: usize) -> Step {
+    /// Answer what the first `filled` bytes of the input begin with; none where they are the beginning of a header, which the connection has again then.
+    fn answer(&self, cx: &mut Context<'_>, conn: &mut Conn, scratch: &mut Scratch, filled: usize) -> Option<Step> {
         let Scratch { input, head: out, body } = scratch;
         let bytes = &input[..filled];
         let mut room = head::room();
-        let long = |conn: &mut Conn, length, left| {
-            // Pingora takes what follows a request for content of it, and closes the connection behind the answer.
-            let (request, behind) = bytes.split_at(length);
-            conn.put_ahead(request);
-            conn.put_behind(behind);
-            conn.line().state.leave(left);
-            Step::Next(Next::Long)
+        let head = match head::parse(bytes, &mut room) {
+            Parsed::Head(head) => head,
+            Parsed::Partial if filled < INPUT => {
+                conn.put_ahead(bytes);
+                return None;
+            }
+            Parsed::Partial | Parsed::Other => {
+                conn.put_ahead(bytes);
+                return Some(Step::Next(Next::Long));
+            }
         };
-        let Parsed::Head(head) = head::parse(bytes, &mut room) else { return long(conn, filled, Left::Nothing) };
+        // Pingora takes what follows a request for content of it, and closes the connection behind the answer.
+        let (request, behind) = bytes.split_at(head.length);
+        let long = |conn: &mut Conn, left| {
+            conn.put_apart(request, behind);
+            conn.line().state.leave(left);
+            Some(Step::Next(Next::Long))
+        };
         out.clear();
         body.clear();
         let line = conn.line();
         let decision = panics::catch(|| self.decide(&line, &head, out, body));
         let answer = match decision {
             Ok(Ok(answer)) => answer,
-            Ok(Err(Other::Long(admitted))) => {
-                return long(conn, head.length, admitted.map_or(Left::Nothing, Left::Place));
-            }
-            Ok(Err(Other::Cut)) => return Step::Next(Next::Close),
+            Ok(Err(Other::Long(admitted))) => return long(conn, admitted.map_or(Left::Nothing, Left::Place)),
+            Ok(Err(Other::Cut)) => return Some(Step::Next(Next::Close)),
             // The long way knows how to answer for it.
-            Err(panic) => return long(conn, head.length, Left::Panic(panic)),
+            Err(panic) => return long(conn, Left::Panic(panic)),
         };
         // What the client sent behind it is its next request (RFC 9112 §9.3.2).
-        conn.put_ahead(&bytes[head.length..]);
+        conn.put_ahead(behind);
         match panics::catch(|| send::first(cx, conn, answer, out, body)) {
-            Ok(step) => step,
+            Ok(step) => Some(step),
             Err(panic) => {
                 // Something of it may be out: the connection says that it is not whole.
                 REQUEST_PANICS.inc();
                 caught::tell(&HeaderValue::from_static(""), Route::None, &panic);
-                Step::Next(Next::Close)
+                Some(Step::Next(Next::Close))
             }
         }
     }

@@ -9,9 +9,9 @@ use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Mutex, OnceLock};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use log::kv::{Key, Value, VisitSource};
 use log::{Level, LevelFilter, Metadata, Record};
@@ -104,10 +104,17 @@ pub fn start_writer() {
 /// Wait until what was logged so far is written, at most a second.
 pub fn flush() {
     let Some(writer) = LOGGER.get().and_then(|logger| logger.writer.get()) else { return };
+    let until = Instant::now() + Duration::from_secs(1);
     let (done, wait) = sync_channel(1);
-    if writer.send(Line::Flush(done)).is_ok() {
-        let _ = wait.recv_timeout(Duration::from_secs(1));
+    let mut line = Line::Flush(done);
+    while let Err(TrySendError::Full(again)) = writer.try_send(line) {
+        if Instant::now() > until {
+            return;
+        }
+        line = again;
+        std::thread::park_timeout(REST);
     }
+    let _ = wait.recv_timeout(until.saturating_duration_since(Instant::now()));
 }
 
 /// Log one answered request. Never waits.
@@ -269,7 +276,6 @@ fn write_lines(logger: &Logger, lines: &Receiver<Line>) {
     let mut buffer = String::new();
     while let Ok(first) = lines.recv() {
         let mut flushed = Vec::new();
-        faults::panic_here("log.writer");
         let (mut taken, mut urgent) = (0, false);
         // Take what is there, so that a burst costs one write, but bound it.
         for line in std::iter::once(first).chain(lines.try_iter().take(BATCH - 1)) {
@@ -280,6 +286,7 @@ fn write_lines(logger: &Logger, lines: &Receiver<Line>) {
                 line => buffer.push_str(&logger.text_of(line)),
             }
         }
+        faults::panic_here("log.writer");
         logger.write(&buffer);
         buffer.clear();
         for done in flushed {

@@ -9,12 +9,14 @@ pub mod hot;
 pub mod pack;
 
 use std::borrow::Cow;
+use std::io::IoSliceMut;
 use std::ops::Range;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use rustix::io::ReadWriteFlags;
 
 use crate::rules::encoding::Coding;
 
@@ -61,6 +63,18 @@ pub enum Body {
     Windowed(Arc<dyn Window>),
 }
 
+/// A file that the kernel may send from.
+pub struct Sendable<'a> {
+    /// Open for reading.
+    pub file: BorrowedFd<'a>,
+    /// What it looked like.
+    pub mark: Mark,
+}
+
+/// What a file looked like at a moment: its ctime, in seconds and nanoseconds; the same each time where that says nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark(i64, i64);
+
 /// A body that is too large to hold: a raw archive or a large blob.
 pub trait Window: Send + Sync {
     /// Length in bytes.
@@ -82,11 +96,32 @@ pub trait Window: Send + Sync {
     fn try_read_at(&self, buf: &mut [u8], offset: u64) -> Result<bool, StoreError>;
 
     /// The file from which the kernel may send `range` of it by itself, without waiting for a disk: its bytes are verified, in the page cache as far as that can
-    /// be told cheaply, and the file is untouched until now. `None`: read them. Whoever sends so ends with a read, which verifies behind what was sent.
-    fn ready_to_send(&self, range: Range<u64>) -> Result<Option<BorrowedFd<'_>>, StoreError> {
+    /// be told cheaply, and the file is untouched until now. `None`: read them. Whoever sends so asks behind it whether the file [still](Window::still) is what it was.
+    fn ready_to_send(&self, range: Range<u64>) -> Result<Option<Sendable<'_>>, StoreError> {
         let _ = range;
         Ok(None)
     }
+
+    /// Whether what the kernel sent since the file had `mark` was what was verified: nobody has touched the file, by one `fstat`. Where somebody has, whatever is read
+    /// from now on is verified again.
+    fn still(&self, mark: Mark) -> Result<bool, StoreError> {
+        let _ = mark;
+        self.check().map(|()| true)
+    }
+}
+
+/// Bytes of a file that are taken to be in the page cache if the first and the last of them are.
+const TOGETHER: u64 = 256 * 1024;
+
+/// Whether `range` of a file is in the page cache, as far as a byte of it here and there tells. The kernel reads ahead, and forgets, in stretches.
+fn is_at_hand(file: &impl AsFd, range: Range<u64>) -> bool {
+    let Some(last) = range.end.checked_sub(1) else { return false };
+    let step = usize::try_from(TOGETHER).unwrap_or(usize::MAX);
+    (range.start..last).step_by(step).chain([last]).all(|at| {
+        let mut byte = [0];
+        let read = rustix::io::preadv2(file, &mut [IoSliceMut::new(&mut byte)], at, ReadWriteFlags::NOWAIT);
+        read == Ok(1)
+    })
 }
 
 impl Object {

@@ -1,8 +1,11 @@
 //! Objects of the CAS: imported, purged, corrupted, by path and by hash.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use crate::fixtures::{noise, tag};
 use crate::server::{BINARY, Server, setup};
@@ -120,6 +123,51 @@ fn a_large_blob_that_is_touched_while_it_is_served_is_verified_again() {
 }
 
 #[test]
+fn a_large_blob_that_is_touched_under_an_answer_ends_it_only_if_all_of_it_is_good() {
+    let large = noise(40_000_000, 3);
+    let server = setup().asset("large", &large).start();
+    for event in ["corrupt", "blob_quarantined", "body_cut", "message"] {
+        server.claim(event);
+    }
+    assert!(server.get("/edge/assets/site/large", &[]).body == large);
+    let file = blob(&server, &large);
+    // A client that has taken a little of an answer, which the kernel can't hold.
+    let begin = || {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+            .write_all(b"GET /edge/assets/site/large HTTP/1.1\r\nHost: edge.test\r\nConnection: close\r\n\r\n")
+            .unwrap();
+        stream.read_exact(&mut vec![0; 1_000_000]).unwrap();
+        stream
+    };
+    let rest = |mut stream: TcpStream| {
+        let mut rest = Vec::new();
+        // Cut is cut: by FIN or by RST.
+        let _ = stream.read_to_end(&mut rest);
+        rest
+    };
+    for touch in [
+        &(|| std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap()) as &dyn Fn(),
+        // Another name, as a backup may give it; and then one less.
+        &|| std::fs::hard_link(&file, server.dir.path().join("other")).unwrap(),
+        &|| std::fs::remove_file(server.dir.path().join("other")).unwrap(),
+    ] {
+        let stream = begin();
+        touch();
+        assert!(large.ends_with(&rest(stream)), "what is touched and good is answered whole");
+    }
+    let stream = begin();
+    let mut damaged = large.clone();
+    // Behind what the kernel has been given, or before it: the answer has no end.
+    damaged[20_000] ^= 1;
+    let open = std::fs::OpenOptions::new().write(true).open(&file).unwrap();
+    open.write_all_at(&damaged[..40_000], 0).unwrap();
+    let rest = rest(stream);
+    assert!(!rest.ends_with(&large[large.len() - 1000..]), "an answer of a damaged blob came to its end");
+}
+
+#[test]
 fn what_is_no_regular_file_at_a_blobs_place_is_refused_without_hanging() {
     let server = setup().asset("link", b"by link").asset("fifo", b"by fifo").asset("dir", b"by directory").start();
     for event in ["corrupt", "blob_quarantined", "message", "store_io"] {
@@ -219,7 +267,7 @@ fn a_purged_blob_is_gone_within_three_seconds_or_still_whole() {
     }
     let since = std::time::Instant::now();
     let mut collected = false;
-    while since.elapsed() < std::time::Duration::from_millis(4500) {
+    while since.elapsed() < Duration::from_millis(4500) {
         let late = since.elapsed().as_secs() >= 3;
         for (bytes, path) in all {
             for range in [None, Some(("Range", "bytes=1000-1999"))] {

@@ -190,3 +190,40 @@ fn requests_sent_at_once_are_answered_in_their_order_whichever_way_they_go() {
         assert_eq!(client.response(false).unwrap().text(), "hello, world");
     }
 }
+
+#[test]
+fn what_comes_behind_a_long_request_is_kept_wherever_pingora_s_reads_end() {
+    let server = served().start();
+    server.get("/edge/assets/site/middle", &[]);
+    // Pingora reads 4096 bytes at first, and the short way 8192.
+    for end in [100, 4095, 4096, 4097, 8191, 8192] {
+        for behind in [1, 40, 120] {
+            let mut client = server.client();
+            let head = "GET /edge/assets/site/none HTTP/1.1\r\nHost: edge.test\r\nX-Pad: ";
+            let long = format!("{head}{}\r\n\r\n", "p".repeat(end - head.len() - 4));
+            assert_eq!(long.len(), end);
+            let short = "GET /edge/assets/site/middle HTTP/1.1\r\nHost: edge.test\r\nRange: bytes=0-9\r\n\r\n";
+            client.send((long + &short.repeat(behind)).as_bytes());
+            assert_eq!(client.response(false).unwrap().status, 404, "{end} {behind}");
+            for nth in 0..behind {
+                let answer = client.response(false).unwrap_or_else(|error| panic!("{end} {behind} {nth}: {error}"));
+                assert_eq!((answer.status, &answer.body[..]), (206, &noise(200_000, 3)[..10]), "{end} {behind}");
+            }
+        }
+    }
+}
+
+#[test]
+fn without_keep_alive_each_answer_closes_whichever_way_it_goes() {
+    let server = served().edge("  ingress: {keepalive: null, rps_limit: null}\n").start();
+    for target in ["/edge/assets/site/small", "/edge/assets/site/large", "/edge/assets/site/none"] {
+        for fields in [&[][..], &[LONG]] {
+            server.get(target, fields);
+            let mut client = server.client();
+            let answer = client.request("GET", target, fields);
+            assert_eq!(answer.header("connection"), Some("close"), "{target} {fields:?}");
+            assert!(client.response(false).is_err(), "{target} {fields:?}: it stays open");
+        }
+    }
+    assert!(direct(&server) > 0.0);
+}

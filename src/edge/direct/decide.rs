@@ -23,7 +23,7 @@ use crate::observe::faults;
 use crate::observe::metrics::{CACHE_HITS, DIRECT, Method};
 use crate::rules::client::client_key;
 use crate::rules::fields::Fields as _;
-use crate::shed::{Admitted, Shedding};
+use crate::shed::Admitted;
 use crate::store::{Body, Object};
 
 /// The client's own id for a request.
@@ -99,14 +99,14 @@ impl Direct {
                 Some(found) => Ok((place, found)),
                 None => return Err(Other::Long(Some(place))),
             },
-            Err(shedding) => Err(shedding),
+            Err(shedding) => Err(settings.busy.prepared(settings, shedding).ok_or(Other::Long(None))?),
         };
         let Some((underway, ends)) = Self::begin(line) else { return Err(Other::Cut) };
         if turn.is_ok() {
             faults::panic_here("edge.request");
         }
         let id = ctx::identified(head.lines(&CORR_ID).next(), at.millis());
-        let closes = head.closes || ends;
+        let closes = head.closes || ends || ingress.keepalive.is_none();
         let method = if head.is_head { Method::Head } else { Method::Get };
         let origin = head.lines(&header::ORIGIN).next();
         DIRECT.inc();
@@ -114,10 +114,7 @@ impl Direct {
         let mut ended = Ended::new(at.instant, method, id.clone(), client);
         let (place, content) = match turn {
             Ok((place, found)) => (Some(place), found.write(&personal, out, body, &mut ended)),
-            Err(shedding) => match refuse(shedding, head, &personal, out, &mut ended) {
-                Some(content) => (None, content),
-                None => return Err(Other::Long(None)),
-            },
+            Err(prepared) => (None, refuse(&prepared, head, &personal, out, &mut ended)),
         };
         let head = out.len() as u64;
         let answer = Answer {
@@ -189,7 +186,7 @@ impl Found {
         }
         personal.end(out);
         match (&ready.object, range) {
-            (Some(object), Some(range)) if ended.method == Method::Get => {
+            (Some(object), Some(range)) if ended.method == Method::Get && status != StatusCode::NO_CONTENT => {
                 content(&ready, object, range, personal.secure, body)
             }
             _ => Content::Nothing,
@@ -216,17 +213,17 @@ fn content(ready: &Arc<Ready>, object: &Object, range: Range<u64>, secure: bool,
     }
 }
 
-/// Write a refusal of what is too much; none where it could not be prepared.
+/// Write a refusal of what is too much.
 fn refuse(
-    shedding: Shedding,
+    refusal: &busy::Refusing<'_>,
     head: &Head<'_>,
     personal: &Personal<'_>,
     out: &mut Vec<u8>,
     ended: &mut Ended,
-) -> Option<Content> {
-    let (reason, body) = busy::write(personal.settings, shedding, head.path(), personal.id, out)?;
+) -> Content {
+    let body = refusal.write(head.path(), personal.id, out);
     personal.end(out);
-    ended.reason = Some(reason);
-    ended.status = fail::status(reason).as_u16();
-    Some(if head.is_head { Content::Nothing } else { Content::Memory(body) })
+    ended.reason = Some(refusal.reason);
+    ended.status = fail::status(refusal.reason).as_u16();
+    if head.is_head { Content::Nothing } else { Content::Memory(body) }
 }

@@ -3,9 +3,11 @@
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::ops::Range;
+use std::os::fd::AsFd;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use rustix::io::Errno;
 
 use super::Step;
 use super::decide::{Answer, Content};
@@ -16,7 +18,8 @@ use crate::edge::front::Conn;
 use crate::edge::settings::Settings;
 use crate::observe::faults;
 use crate::observe::metrics::{REQUEST_PANICS, Reason};
-use crate::store::{Body, Object};
+use crate::shed::Admitted;
+use crate::store::{Body, Mark, Object, StoreError, Window};
 
 /// The last bytes of a window are not left to the kernel: they are read, and so verified behind everything before them, and only then is the answer complete.
 const TAIL: u64 = 16 * 1024;
@@ -34,7 +37,15 @@ pub struct Sending {
     answer: Answer,
     /// What is in memory, and not out yet.
     rest: [Bytes; 2],
+    begun: Option<Begun>,
     sent: u64,
+}
+
+/// That the kernel sends of a file: from where, and what the file looked like.
+#[derive(Clone, Copy)]
+struct Begun {
+    from: u64,
+    mark: Mark,
 }
 
 /// Why an answer broke off.
@@ -92,12 +103,13 @@ pub fn first(cx: &mut Context<'_>, conn: &mut Conn, mut answer: Answer, head: &[
         }
     };
     if out && window.is_some() {
-        match at_once(cx, conn, &mut answer.body, read, &mut sent) {
+        let mut begun = None;
+        match at_once(cx, conn, &mut answer.body, read, &mut begun, &mut sent) {
             Some(Ok(())) => return over(conn, &mut answer, sent, false),
             Some(Err(_)) => return over(conn, &mut answer, sent, true),
             None => {}
         }
-        return Step::Sending(Box::new(Sending { answer, rest: Default::default(), sent: sent as u64 }));
+        return Step::Sending(Box::new(Sending { answer, rest: Default::default(), begun, sent: sent as u64 }));
     }
     if out {
         match conn.poll_sent(cx) {
@@ -111,7 +123,7 @@ pub fn first(cx: &mut Context<'_>, conn: &mut Conn, mut answer: Answer, head: &[
         Content::Memory(bytes) => bytes.slice(at..),
         _ => Bytes::copy_from_slice(content.get(at..).unwrap_or_default()),
     };
-    Step::Sending(Box::new(Sending { answer, rest: [head_left, body_left], sent: sent as u64 }))
+    Step::Sending(Box::new(Sending { answer, rest: [head_left, body_left], begun: None, sent: sent as u64 }))
 }
 
 /// Send a window as far as that goes at once: none, if something of it is left, for which the window is what is left. `room` is for what is read of it.
@@ -120,6 +132,7 @@ fn at_once(
     conn: &mut Conn,
     content: &mut Content,
     room: &mut Vec<u8>,
+    begun: &mut Option<Begun>,
     sent: &mut usize,
 ) -> Option<io::Result<()>> {
     let Content::Window(ready, range) = content else { return Some(Ok(())) };
@@ -131,19 +144,21 @@ fn at_once(
     while range.start < bulk {
         let end = bulk.min(range.start + STRETCH);
         // What fails, and what has to be waited for, is the business of who can wait.
-        let file = window.ready_to_send(range.start..end).ok().flatten()?;
-        match conn.poll_send_file(cx, &file, range.start, (end - range.start) as usize) {
+        let ready = window.ready_to_send(range.start..end).ok().flatten()?;
+        match conn.poll_send_file(cx, &ready.file, range.start, (end - range.start) as usize) {
             Poll::Ready(Ok(0)) => return None,
             Poll::Ready(Ok(count)) => {
+                begun.get_or_insert(Begun { from: range.start, mark: ready.mark });
                 *sent += count;
                 range.start += count as u64;
             }
+            Poll::Ready(Err(error)) if is_unable(&error) => return None,
             Poll::Ready(Err(error)) => return Some(Err(error)),
             Poll::Pending => return None,
         }
     }
     room.resize((range.end - range.start) as usize, 0);
-    if !matches!(window.try_read_at(room, range.start), Ok(true)) {
+    if !matches!(window.try_read_at(room, range.start), Ok(true)) || !matches!(is_sound(&**window, *begun), Ok(true)) {
         return None;
     }
     let mut left = room.as_slice();
@@ -162,6 +177,17 @@ fn at_once(
     Some(Ok(()))
 }
 
+/// Whether what the kernel sent was what was verified.
+fn is_sound(window: &dyn Window, begun: Option<Begun>) -> Result<bool, StoreError> {
+    begun.map_or(Ok(true), |begun| window.still(begun.mark))
+}
+
+/// Whether the system does not let the kernel send this file to this socket: then it is read.
+fn is_unable(error: &io::Error) -> bool {
+    let known = [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP, Errno::PERM];
+    error.raw_os_error().is_some_and(|raw| known.iter().any(|errno| errno.raw_os_error() == raw))
+}
+
 /// Where the kernel's part of a window ends.
 fn bulk(range: &Range<u64>) -> u64 {
     let length = range.end - range.start;
@@ -178,20 +204,23 @@ fn over(conn: &mut Conn, answer: &mut Answer, sent: usize, failed: bool) -> Step
 impl Sending {
     /// Send the rest, as the client takes it. Whether the connection is to be closed; none where the answer broke off.
     pub async fn finish(mut self, conn: &mut Conn) -> Option<bool> {
-        let (answer, rest, sent) = (&mut self.answer, &mut self.rest, &mut self.sent);
+        let (answer, rest, begun) = (&mut self.answer, &mut self.rest, &mut self.begun);
         let settings = answer.now.settings.clone();
         let writing = async {
+            let mut to = Client { conn: &mut *conn, place: answer.place.as_ref(), sent: &mut self.sent };
             for piece in rest {
-                write(conn, piece, sent).await?;
+                to.write(piece).await?;
             }
             if let Content::Window(ready, range) = &answer.body
                 && let Some(object) = &ready.object
+                && let Body::Windowed(window) = &object.body
             {
-                window(&settings, conn, object, range.clone(), sent).await?;
+                let way = Way { settings: &settings, object, window: &**window };
+                way.send(&mut to, range.clone(), begun).await?;
             }
-            Ok(poll_fn(|cx| conn.poll_sent(cx)).await?)
+            to.flush().await
         };
-        let written: Result<(), Broken> = match caught::caught(body::patient(answer.place.as_ref(), writing)).await {
+        let written: Result<(), Broken> = match caught::caught(writing).await {
             Ok(written) => written,
             Err(panic) => {
                 REQUEST_PANICS.inc();
@@ -209,66 +238,102 @@ impl Sending {
     }
 }
 
-/// Send all of `bytes`.
-async fn write(conn: &mut Conn, bytes: &[u8], sent: &mut u64) -> io::Result<()> {
-    let mut left = bytes;
-    while !left.is_empty() {
-        let count = poll_fn(|cx| conn.poll_send(cx, &[IoSlice::new(left)], false)).await?;
-        if count == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        *sent += count as u64;
-        left = &left[count..];
-    }
-    Ok(())
+/// Who takes an answer. While it is waited for, others may have the request's place.
+struct Client<'a> {
+    conn: &'a mut Conn,
+    place: Option<&'a Admitted>,
+    sent: &'a mut u64,
 }
 
-/// Send a window of `object`.
-async fn window(
-    settings: &Settings,
-    conn: &mut Conn,
-    object: &Object,
-    range: Range<u64>,
-    sent: &mut u64,
-) -> Result<(), Broken> {
-    let mut at = range.start;
-    if conn.is_plain() {
-        let bulk = bulk(&range);
-        while at < bulk {
-            at = stretch(settings, conn, object, at..bulk, sent).await?;
+impl Client<'_> {
+    /// Send all of `bytes`.
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+        let mut left = bytes;
+        while !left.is_empty() {
+            let sending = poll_fn(|cx| self.conn.poll_send(cx, &[IoSlice::new(left)], false));
+            let count = body::patient(self.place, sending).await?;
+            if count == 0 {
+                return Err(Broken::Client);
+            }
+            *self.sent += count as u64;
+            left = &left[count..];
         }
+        Ok(())
     }
-    let mut reader = Reader::new(object, at..range.end);
-    while let Some(chunk) = reader.next(settings).await? {
-        write(conn, &chunk, sent).await?;
-        reader.recycle(chunk);
+
+    /// Have the kernel send of `file`. How much it sent.
+    async fn write_file(&mut self, file: &impl AsFd, offset: u64, length: usize) -> io::Result<usize> {
+        let sending = poll_fn(|cx| self.conn.poll_send_file(cx, file, offset, length));
+        let count = body::patient(self.place, sending).await?;
+        *self.sent += count as u64;
+        Ok(count)
     }
-    Ok(())
+
+    /// Send what is held back.
+    async fn flush(&mut self) -> Result<(), Broken> {
+        Ok(body::patient(self.place, poll_fn(|cx| self.conn.poll_sent(cx))).await?)
+    }
 }
 
-/// Send something of a window: by the kernel, if that needs no waiting for a disk and the bytes were verified; else by reading it. Tells where it came to.
-async fn stretch(
-    settings: &Settings,
-    conn: &mut Conn,
-    object: &Object,
-    range: Range<u64>,
-    sent: &mut u64,
-) -> Result<u64, Broken> {
-    let Body::Windowed(window) = &object.body else { return Ok(range.end) };
-    let end = range.end.min(range.start + STRETCH);
-    if let Some(file) = window.ready_to_send(range.start..end).map_err(Refusal::from)? {
-        // A stretch fits a usize.
-        let length = (end - range.start) as usize;
-        let count = poll_fn(|cx| conn.poll_send_file(cx, &file, range.start, length)).await?;
-        if count == 0 {
-            return Err(Refusal::from(crate::store::StoreError::Changed).into());
+/// How a window of an object goes out.
+struct Way<'a> {
+    settings: &'a Settings,
+    object: &'a Object,
+    window: &'a dyn Window,
+}
+
+impl Way<'_> {
+    /// Send `range`.
+    async fn send(&self, to: &mut Client<'_>, range: Range<u64>, begun: &mut Option<Begun>) -> Result<(), Broken> {
+        let mut at = range.start;
+        if to.conn.is_plain() {
+            let bulk = bulk(&range);
+            while at < bulk {
+                at = self.stretch(to, at..bulk, begun).await?;
+            }
         }
-        *sent += count as u64;
-        return Ok(range.start + count as u64);
+        let mut reader = Reader::new(self.object, at..range.end);
+        while let Some(chunk) = reader.next(self.settings).await? {
+            self.look_back(at, begun).await?;
+            to.write(&chunk).await?;
+            reader.recycle(chunk);
+        }
+        Ok(())
     }
-    let end = range.end.min(range.start + settings.chunk_bytes as u64);
-    if let Some(chunk) = Reader::new(object, range.start..end).next(settings).await? {
-        write(conn, &chunk, sent).await?;
+
+    /// The last of it was read, from `at` on, and is not out yet: was what the kernel sent before it what was verified? If the file was touched meanwhile, were it that its last
+    /// name was taken away, all of it is read again: the answer comes to its end only if that is good.
+    async fn look_back(&self, at: u64, begun: &mut Option<Begun>) -> Result<(), Refusal> {
+        if !is_sound(self.window, *begun)?
+            && let Some(Begun { from, .. }) = begun.take()
+        {
+            let mut again = Reader::new(self.object, from..at);
+            while let Some(chunk) = again.next(self.settings).await? {
+                again.recycle(chunk);
+            }
+        }
+        Ok(())
     }
-    Ok(end)
+
+    /// Send something of `range`: by the kernel, if that needs no waiting for a disk and the bytes were verified; else by reading it. Tells where it came to.
+    async fn stretch(&self, to: &mut Client<'_>, range: Range<u64>, begun: &mut Option<Begun>) -> Result<u64, Broken> {
+        let end = range.end.min(range.start + STRETCH);
+        if let Some(ready) = self.window.ready_to_send(range.start..end).map_err(Refusal::from)? {
+            // A stretch fits a usize.
+            match to.write_file(&ready.file, range.start, (end - range.start) as usize).await {
+                Ok(0) => return Err(Refusal::from(StoreError::Changed).into()),
+                Ok(count) => {
+                    begun.get_or_insert(Begun { from: range.start, mark: ready.mark });
+                    return Ok(range.start + count as u64);
+                }
+                Err(error) if is_unable(&error) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let end = range.end.min(range.start + self.settings.chunk_bytes as u64);
+        if let Some(chunk) = Reader::new(self.object, range.start..end).next(self.settings).await? {
+            to.write(&chunk).await?;
+        }
+        Ok(end)
+    }
 }

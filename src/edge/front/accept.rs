@@ -23,12 +23,8 @@ pub async fn accept(shared: Arc<Shared>, listener: Arc<TcpListener>, mut stop: S
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            changed = stop.changed() => {
-                if changed.is_err() || *stop.borrow() {
-                    return;
-                }
-                continue;
-            }
+            // It may be so already.
+            _ = stop.wait_for(|stop| *stop) => return,
         };
         match accepted {
             Ok((tcp, peer)) => {

@@ -154,21 +154,21 @@ impl Conn {
     /// Have `bytes` read again, as what comes next.
     pub fn put_ahead(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
-            self.ahead = bytes.to_vec();
+            self.ahead.splice(..0, bytes.iter().copied());
         }
     }
 
-    /// Have `bytes` read again when the next request has been answered.
-    pub fn put_behind(&mut self, bytes: &[u8]) {
-        if !bytes.is_empty() {
-            self.behind = bytes.to_vec();
-        }
+    /// Have `request` read again, and what came `behind` it when it has been answered.
+    pub fn put_apart(&mut self, request: &[u8], behind: &[u8]) {
+        self.put_ahead(behind);
+        self.behind = std::mem::replace(&mut self.ahead, request.to_vec());
     }
 
-    /// The request that was handed on is answered: what came behind it is next, for which it waits until then.
-    pub fn back(&mut self, until: Option<std::time::Instant>) {
-        self.ahead = std::mem::take(&mut self.behind);
-        self.rest(until);
+    /// The request that was handed on is answered: what came behind it is next, for which the connection waits until then.
+    pub fn back(&mut self, until: std::time::Instant) {
+        // Where nothing was held back, there may still be something that was not read.
+        self.ahead.append(&mut self.behind);
+        self.rest(Some(until));
     }
 
     /// Read something of a request.

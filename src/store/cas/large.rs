@@ -6,7 +6,7 @@
 use std::fs::{File, Metadata};
 use std::io::{ErrorKind, IoSliceMut};
 use std::ops::Range;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -20,7 +20,7 @@ use super::Inner;
 use super::blobs::{Found, Id};
 use super::segments::{SEGMENT, Segments, TreeHasher};
 use super::types::from_timestamp;
-use crate::store::{StoreError, Window};
+use crate::store::{Mark, Sendable, StoreError, Window, is_at_hand};
 
 /// Two changes of a file closer together than a tick of the kernel's clock (10 ms at the most) may leave one and the same ctime.
 const TICK: Duration = Duration::from_millis(20);
@@ -269,7 +269,7 @@ impl Window for LargeBlob {
         self.is_untouched(&verified, |why| self.fail_aside(why))
     }
 
-    fn ready_to_send(&self, range: Range<u64>) -> Result<Option<BorrowedFd<'_>>, StoreError> {
+    fn ready_to_send(&self, range: Range<u64>) -> Result<Option<Sendable<'_>>, StoreError> {
         let (Some(last), Ok(length)) = (range.end.checked_sub(1), usize::try_from(range.end - range.start)) else {
             return Ok(None);
         };
@@ -278,9 +278,19 @@ impl Window for LargeBlob {
         if !(range.start / SEGMENT..=last / SEGMENT).all(|index| verified.has(index as usize)) {
             return Ok(None);
         }
-        // What is read ahead comes in stretches: the last byte of one speaks for it.
-        let mut byte = [0];
-        Ok(self.try_read_at(&mut byte, last)?.then(|| self.file.as_fd()))
+        if !self.memory && !is_at_hand(&self.file, range)
+            || !self.is_untouched(&verified, |why| self.fail_aside(why))?
+        {
+            return Ok(None);
+        }
+        let (seconds, nanos) = verified.ctime;
+        Ok(Some(Sendable { file: self.file.as_fd(), mark: Mark(seconds, nanos) }))
+    }
+
+    fn still(&self, mark: Mark) -> Result<bool, StoreError> {
+        let verified = self.verified.load();
+        let (seconds, nanos) = verified.ctime;
+        Ok(mark == Mark(seconds, nanos) && self.is_untouched(&verified, |why| self.fail_aside(why))?)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
-use crate::store::{StoreError, Window};
+use crate::store::{Mark, Sendable, StoreError, Window, is_at_hand};
 
 /// What a file was at one moment. Two equal stamps are taken for the same bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -179,11 +179,9 @@ impl Window for PackFile {
         }
     }
 
-    fn ready_to_send(&self, range: Range<u64>) -> Result<Option<BorrowedFd<'_>>, StoreError> {
+    fn ready_to_send(&self, range: Range<u64>) -> Result<Option<Sendable<'_>>, StoreError> {
         self.0.check()?;
-        let mut last = [0];
-        let there = range.end.checked_sub(1).map_or(Ok(false), |at| self.try_read_at(&mut last, at))?;
-        Ok(there.then(|| self.0.file.as_fd()))
+        Ok(is_at_hand(&self.0.file, range).then(|| Sendable { file: self.0.file.as_fd(), mark: Mark::default() }))
     }
 }
 
