@@ -194,6 +194,7 @@ fn fills_conf(conf: &Conf) -> FillsConf {
         max_object_bytes: fill.max_object_bytes,
         range_fill_max: fill.range_fill_max,
         max_passthrough: fill.max_passthrough,
+        hash_on_runtime: fill.hash_on_runtime,
         finish_max: fill.finish_max,
         chunk_bytes: conf.edge.http.chunk_bytes,
         origins: conf.edge.origins.iter().map(fill_rules).collect(),

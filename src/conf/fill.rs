@@ -28,6 +28,8 @@ pub struct FillConf {
     pub max_passthrough: usize,
     /// A fill whose last reader left is ended when its body is longer, in bytes; `None` lets it finish.
     pub finish_max: Option<u64>,
+    /// Whether a body is hashed by the worker that receives it, as its bytes pass; else by the thread that writes them.
+    pub hash_on_runtime: bool,
     /// How people reach those who run this edge: for the comment of our User-Agent (RFC 9110 §10.1.5).
     pub contact: Option<String>,
     /// What Via (RFC 9110 §7.6.3) and CDN-Loop (RFC 8586) call this edge: a token.
@@ -105,6 +107,7 @@ pub(super) fn parse(r: &mut Reader) -> Option<FillConf> {
     let range_fill_max = r.get("edge.fill.range_fill_max", size);
     let max_passthrough = r.count("edge.fill.max_passthrough");
     let finish_max = r.optional("edge.fill.finish_max", size);
+    let hash_on_runtime = r.get("edge.fill.hash_on_runtime", boolean);
     let contact = r.optional("edge.fill.contact", contact);
     let name = r.get("edge.fill.name", token);
     let retry = retry(r);
@@ -124,6 +127,7 @@ pub(super) fn parse(r: &mut Reader) -> Option<FillConf> {
         range_fill_max: range_fill_max?,
         max_passthrough: max_passthrough?,
         finish_max: finish_max?,
+        hash_on_runtime: hash_on_runtime?,
         contact: contact?,
         name: name?,
         retry: retry?,

@@ -76,6 +76,7 @@ rows! {
     "edge.fill.range_fill_max", Now, edge.fill.range_fill_max;
     "edge.fill.max_passthrough", Now, edge.fill.max_passthrough;
     "edge.fill.finish_max", Now, edge.fill.finish_max;
+    "edge.fill.hash_on_runtime", Now, edge.fill.hash_on_runtime;
     "edge.fill.contact", Now, edge.fill.contact;
     "edge.fill.name", Now, edge.fill.name;
     "edge.fill.dns_ttl", Now, edge.fill.dns_ttl;

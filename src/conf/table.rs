@@ -189,6 +189,8 @@ keys! {
         "Answers that pass through unstored, at a time.";
     "edge.fill.finish_max", OrNull(&Size(0, TIB)), "null",
         "A fill whose last reader left is ended when its body is longer than this; `null` lets each finish that somebody wanted the whole of.";
+    "edge.fill.hash_on_runtime", Bool, "true",
+        "Whether a body is hashed by the worker that receives it; else by the thread that writes it.";
     "edge.fill.contact", OrNull(&Contact), "null",
         "How the people behind this edge are reached: in the User-Agent that origins see.";
     "edge.fill.name", Token, "svc-edge",

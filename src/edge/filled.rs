@@ -38,13 +38,12 @@ pub struct Filled {
 }
 
 /// Fields of an origin's answer that are ours to write.
-const OURS: [HeaderName; 20] = [
+const OURS: [HeaderName; 19] = [
     header::AGE,
     header::ETAG,
     header::DATE,
     header::CONTENT_LENGTH,
     header::CONTENT_ENCODING,
-    header::CONTENT_RANGE,
     header::ACCEPT_RANGES,
     header::ACCESS_CONTROL_ALLOW_ORIGIN,
     header::ACCESS_CONTROL_ALLOW_CREDENTIALS,

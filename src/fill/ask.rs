@@ -26,6 +26,8 @@ pub struct FillsConf {
     pub max_passthrough: usize,
     /// A fill that nobody reads any more is given up above this length in bytes; `None` lets it finish.
     pub finish_max: Option<u64>,
+    /// Whether a body is hashed where it is received, as its bytes pass; else by the thread that writes it.
+    pub hash_on_runtime: bool,
     /// Bytes handed to a reader at a time, at the most.
     pub chunk_bytes: usize,
     /// The origins, in the order in which [`Ask::origin`] and `Wanted::origin` count them.

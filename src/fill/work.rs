@@ -48,7 +48,8 @@ enum Outcome {
 struct Exchange {
     head: Head,
     incoming: Box<dyn Incoming>,
-    tap: Arc<HashTap>,
+    /// Where it is hashed as its bytes pass.
+    tap: Option<Arc<HashTap>>,
 }
 
 impl Job {
@@ -130,8 +131,8 @@ impl Fills {
 
     /// Ask the origin once.
     async fn exchange(&self, ask: &Ask, conditions: Vec<(HeaderName, HeaderValue)>) -> Result<Exchange, FillError> {
-        let tap = HashTap::new();
-        let mut wanted = self.wanted(ask, Method::GET, Some(tap.clone() as Arc<dyn Tap>))?;
+        let tap = self.conf.hash_on_runtime.then(HashTap::new);
+        let mut wanted = self.wanted(ask, Method::GET, tap.clone().map(|tap| tap as Arc<dyn Tap>))?;
         wanted.headers.extend(conditions);
         let (head, incoming) = self.fetch.fetch(wanted).await?;
         Ok(Exchange { head, incoming, tap })
@@ -179,7 +180,7 @@ impl Fills {
             length: head.length,
             max: self.conf.max_object_bytes,
             // Taps see the bodies of 200 alone; the few others are hashed as they are written.
-            tapped: head.status == StatusCode::OK,
+            tapped: exchange.tap.is_some() && head.status == StatusCode::OK,
             hidden: pin.is_some(),
         };
         let tail = Arc::new(Tail::default());
@@ -187,7 +188,7 @@ impl Fills {
         let give_up = |bytes: u64| !job.behind && self.gives_up(filler, flow.length.unwrap_or(0).max(bytes));
         let Exchange { incoming, tap, .. } = exchange;
         let writer = pump(filler, incoming, writer, &flow, &tail, give_up).await?;
-        let hasher = if flow.tapped { tap.take() } else { None };
+        let hasher = tap.filter(|_| flow.tapped).and_then(|tap| tap.take());
         let len = writer.len();
         if pin.is_none() && hasher.as_ref().is_none_or(|hasher| hasher.len() == len) {
             // It came to its end and every byte was hashed: readers need not wait for the disk.

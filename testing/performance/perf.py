@@ -202,8 +202,8 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help=f"nginx alone, {', '.join(QUICK)}, short rounds: two minutes, for CI")
     parser.add_argument("--profiles", type=lambda text: text.split(","), help=f"some of {', '.join(names)}")
     parser.add_argument("--servers", type=lambda text: text.split(","), help=f"peers: some of {', '.join(peer.name for peer in PEERS)}, floor")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=4, help="of a round")
+    parser.add_argument("--rounds", type=int, help="5, or 7 with --quick")
+    parser.add_argument("--seconds", type=int, help="of a round: 4, or 1 with --quick")
     parser.add_argument("--fixed-seconds", type=int, default=30, help="at 400 requests a second")
     parser.add_argument("--burst-seconds", type=int, default=60, help="at ten times the cap")
     parser.add_argument("--cap-seconds", type=int, default=60, help="at the cap; 900 is what the SLO says")
@@ -214,7 +214,9 @@ def arguments():
     given = parser.parse_args()
     if given.quick:
         given.profiles, given.servers = given.profiles or list(QUICK), given.servers or ["nginx"]
-        given.seconds, given.rounds = 1, max(given.rounds, 7)
+    rounds, seconds = (7, 1) if given.quick else (5, 4)
+    given.rounds = rounds if given.rounds is None else given.rounds
+    given.seconds = seconds if given.seconds is None else given.seconds
     for name in given.profiles or []:
         if name not in names:
             parser.error(f"no profile {name!r}; there are {', '.join(names)}")

@@ -141,6 +141,12 @@ def durability(sweep, value):
         return misses(edge, port, 1000, 16)
 
 
+def hash_on_runtime(sweep, value):
+    """100 misses of 1 MiB by 4 clients: hashed by the worker that receives them, or by the threads that write."""
+    with sweep.origin(body=1 << 20) as port, sweep.edge(lines=live(port, f"  fill: {{hash_on_runtime: {value}}}\n")) as edge:
+        return misses(edge, port, 100, 4)
+
+
 def memory_bytes(sweep, value):
     """gwsmoke: assets and tiles."""
     with sweep.edge(cas=f", memory_bytes: {value}") as edge:
@@ -195,6 +201,7 @@ KNOBS = {
     "fill.retry.count": (retry_count, [0, 1, 2, 3, 5]),
     "fill.retry.budget": (retry_budget, [0, 10, 20, 50, 100]),
     "cas.durability": (durability, ["verify", "fsync"]),
+    "fill.hash_on_runtime": (hash_on_runtime, ["true", "false"]),
     "cas.memory_bytes": (memory_bytes, ["0", "256KiB", "1MiB", "8MiB", "128MiB"]),
 }
 COLUMNS = {

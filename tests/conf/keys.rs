@@ -58,6 +58,7 @@ pub const OTHERS: &[(&str, &str)] = &[
     ("edge.fill.range_fill_max", "0"),
     ("edge.fill.max_passthrough", "1"),
     ("edge.fill.finish_max", "1MiB"),
+    ("edge.fill.hash_on_runtime", "false"),
     ("edge.fill.contact", "ops@example.org"),
     ("edge.fill.name", "edge-fra1"),
     ("edge.fill.dns_ttl", "1s"),

@@ -184,6 +184,7 @@ fn fill_defaults() -> FillConf {
         range_fill_max: 64 << 20,
         max_passthrough: 256,
         finish_max: None,
+        hash_on_runtime: true,
         contact: None,
         name: "svc-edge".into(),
         retry: RetryConf {

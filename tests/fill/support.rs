@@ -56,6 +56,7 @@ pub fn conf() -> FillsConf {
         max_object_bytes: 64 << 20,
         range_fill_max: 16 << 20,
         max_passthrough: 4,
+        hash_on_runtime: true,
         finish_max: None,
         chunk_bytes: 64 * 1024,
         origins: PREFIXES.map(origin).into(),

@@ -26,6 +26,8 @@ impl Wire {
     pub fn new(full: &ResponseHeader, not_modified: &ResponseHeader) -> Self {
         let mut partial = full.clone();
         partial.remove_header(&header::CONTENT_LENGTH);
+        // An origin's on a 200 means nothing (RFC 9110 §14.4).
+        partial.remove_header(&header::CONTENT_RANGE);
         // The status is one that there is.
         let _ = partial.set_status(StatusCode::PARTIAL_CONTENT);
         Self { full: written(full), partial: written(&partial), not_modified: written(not_modified) }
@@ -151,9 +153,13 @@ mod tests {
         let mut full = ResponseHeader::build_no_case(StatusCode::OK, None).unwrap();
         full.insert_header(header::CONTENT_LENGTH, "5").unwrap();
         full.insert_header(header::ETAG, "\"x\"").unwrap();
+        full.insert_header(header::CONTENT_RANGE, "bytes 7-9/10").unwrap();
         let not_modified = ResponseHeader::build_no_case(StatusCode::NOT_MODIFIED, None).unwrap();
         let wire = Wire::new(&full, &not_modified);
-        assert_eq!(&*wire.full, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\netag: \"x\"\r\n");
+        assert_eq!(
+            &*wire.full,
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\netag: \"x\"\r\ncontent-range: bytes 7-9/10\r\n"
+        );
         assert_eq!(&*wire.partial, b"HTTP/1.1 206 Partial Content\r\netag: \"x\"\r\n");
         assert_eq!(&*wire.not_modified, b"HTTP/1.1 304 Not Modified\r\n");
     }

@@ -58,6 +58,19 @@ fn bytes_flow_before_the_fill_ends_and_a_reader_that_joins_gets_those_that_it_mi
 }
 
 #[test]
+fn a_body_has_its_hash_whichever_thread_computes_it() {
+    let body = crate::fixtures::noise(3_000_000, 5);
+    for on_runtime in [true, false] {
+        let origin = Origin::start();
+        origin.route("/s/large", Script::fresh(60).content_length(body.len() as u64).body(&body));
+        let server = live_with(&origin, "", &format!("{FILL}, hash_on_runtime: {on_runtime}")).start();
+        assert!(get(&server, "large", &[]).body == body);
+        let hit = await_stored(&server, "large");
+        assert!(hit.body == body && hit.header("etag") == Some(tag(&body).as_str()), "{on_runtime}");
+    }
+}
+
+#[test]
 fn a_miss_becomes_a_hit_with_the_hash_as_its_tag() {
     let origin = Origin::start();
     origin.route("/s/a", text("hello").header("ETag", "\"theirs\""));
