@@ -35,11 +35,11 @@ const MOST: [(&str, f64, f64); 9] = [
     ("head_4k", 0.0, 2.0),
     ("tile_mvt", 0.0, 2.0),
     ("tile_png", 0.0, 2.0),
-    ("asset_1m", 2.0, 19.0),
+    ("asset_1m", 0.0, 19.0),
 ];
 
 /// Allocations a hit of the log's lines, one of which is written for a hundred hits.
-const LOG: f64 = 0.1;
+const LOG: f64 = 0.04;
 /// Allocations of a slot of Pingora's timers. Each 10 ms in which something waits have one, so they grow with the time that a machine takes.
 const TIMER_SLOT: f64 = 3.0;
 const SLOTS_A_SECOND: f64 = 100.0;

@@ -147,7 +147,7 @@ pub fn make_id() -> HeaderValue {
 
 /// An id that was made at `now_ms`. Cut from a slab of the thread, so that it costs no allocation of its own.
 fn id_at(now_ms: u64) -> HeaderValue {
-    const SLAB: usize = 26 * 128;
+    const SLAB: usize = 26 * 512;
     thread_local! {
         static IDS: RefCell<BytesMut> = RefCell::new(BytesMut::with_capacity(SLAB));
     }

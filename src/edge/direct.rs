@@ -81,12 +81,18 @@ thread_local! {
         RefCell::new(Scratch { input: vec![0; INPUT].into(), head: Vec::with_capacity(4096), body: Vec::new() });
 }
 
+/// Do something with the thread's room for what is read of a file. No request is looked at meanwhile.
+fn scratch_body<T>(with: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    SCRATCH.with_borrow_mut(|scratch| with(&mut scratch.body))
+}
+
 /// What a look at a connection came to.
+#[expect(clippy::large_enum_variant, reason = "a box would be an allocation for each large answer")]
 enum Step {
     /// An answer is out.
     Answered { closes: bool },
     /// An answer that is not all out yet.
-    Sending(Box<Sending>),
+    Sending(Sending),
     /// Nothing more for the short way.
     Next(Next),
 }

@@ -74,9 +74,9 @@ fn turn(n: u32) -> bool {
 }
 
 impl Record {
-    /// One line.
-    pub(super) fn render(&self, format: Format) -> String {
-        let mut line = LineBuilder::new(format, Level::Info, "request");
+    /// One line, in `room`.
+    pub(super) fn render(&self, format: Format, room: String) -> String {
+        let mut line = LineBuilder::within(room, format, Level::Info, "request");
         line.word("corr_id", &String::from_utf8_lossy(&self.corr_id));
         line.word("route", self.route.as_str());
         line.word("method", self.method.as_str());
@@ -89,8 +89,10 @@ impl Record {
         line.number("latency_ms", format_args!("{:?}", micros as f64 / 1000.0));
         line.number("bytes_out", self.bytes_out);
         if let Some(peer) = self.peer_addr {
-            let text = if peer.port() == 0 { peer.ip().to_string() } else { peer.to_string() };
-            line.word("peer_addr", &text);
+            match peer.port() {
+                0 => line.plain("peer_addr", peer.ip()),
+                _ => line.plain("peer_addr", peer),
+            }
         }
         if let Some(hash) = &self.hash {
             line.word("hash", hash.to_hex().as_str());
@@ -128,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_line_carries_the_fields_of_the_design() {
-        let value: serde_json::Value = serde_json::from_str(&record().render(Format::Json)).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&record().render(Format::Json, String::new())).unwrap();
         for key in [
             "ts",
             "level",

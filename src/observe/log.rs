@@ -134,12 +134,12 @@ impl Logger {
                     BUS_LAGGED.inc(Bus::Log);
                 }
             }
-            None => self.write(&self.text_of(line)),
+            None => self.write(&self.text_of(line, String::new())),
         }
     }
 
     fn send_access(&self, record: access::Record) {
-        let Some(writer) = self.writer.get() else { return self.write(&record.render(self.format)) };
+        let Some(writer) = self.writer.get() else { return self.write(&record.render(self.format, String::new())) };
         let room = self.access.fetch_add(1, Relaxed) < ACCESS;
         if !room || writer.try_send(Line::Access(record)).is_err() {
             self.access.fetch_sub(1, Relaxed);
@@ -147,12 +147,13 @@ impl Logger {
         }
     }
 
-    fn text_of(&self, line: Line) -> String {
+    /// The text of a line, in `room` where that saves memory of its own.
+    fn text_of(&self, line: Line, room: String) -> String {
         match line {
             Line::Whole(text) => text,
             Line::Access(record) => {
                 self.access.fetch_sub(1, Relaxed);
-                record.render(self.format)
+                record.render(self.format, room)
             }
             Line::Flush(_) => String::new(),
         }
@@ -273,7 +274,7 @@ impl<'kvs> VisitSource<'kvs> for Fields {
 }
 
 fn write_lines(logger: &Logger, lines: &Receiver<Line>) {
-    let mut buffer = String::new();
+    let (mut buffer, mut room) = (String::new(), String::new());
     while let Ok(first) = lines.recv() {
         let mut flushed = Vec::new();
         let (mut taken, mut urgent) = (0, false);
@@ -283,7 +284,10 @@ fn write_lines(logger: &Logger, lines: &Receiver<Line>) {
             urgent |= !matches!(line, Line::Access(_));
             match line {
                 Line::Flush(done) => flushed.push(done),
-                line => buffer.push_str(&logger.text_of(line)),
+                line => {
+                    room = logger.text_of(line, std::mem::take(&mut room));
+                    buffer.push_str(&room);
+                }
             }
         }
         faults::panic_here("log.writer");
@@ -320,9 +324,15 @@ pub(super) struct LineBuilder {
 
 impl LineBuilder {
     pub(super) fn new(format: Format, level: Level, event: &str) -> Self {
+        Self::within(String::new(), format, level, event)
+    }
+
+    /// In the memory of a line that is not needed any more.
+    pub(super) fn within(mut text: String, format: Format, level: Level, event: &str) -> Self {
         let ts = humantime::format_rfc3339_millis(SystemTime::now());
+        text.clear();
         // As long as most lines are.
-        let mut text = String::with_capacity(384);
+        text.reserve(384);
         // Writing to a String cannot fail.
         let _ = match format {
             Format::Json => {
@@ -363,6 +373,14 @@ impl LineBuilder {
                 write!(self.text, " {key}={text}")
             }
             Format::Text => write!(self.text, " {key}={}", Quoted(text)),
+        };
+    }
+
+    /// A field whose value is a text that needs no escape.
+    pub(super) fn plain(&mut self, key: &str, value: impl fmt::Display) {
+        let _ = match self.format {
+            Format::Json => write!(self.text, ",{}:\"{value}\"", Quoted(key)),
+            Format::Text => write!(self.text, " {key}={value}"),
         };
     }
 

@@ -96,32 +96,35 @@ pub trait Window: Send + Sync {
     fn try_read_at(&self, buf: &mut [u8], offset: u64) -> Result<bool, StoreError>;
 
     /// The file from which the kernel may send `range` of it by itself, without waiting for a disk: its bytes are verified, in the page cache as far as that can
-    /// be told cheaply, and the file is untouched until now. `None`: read them. Whoever sends so asks behind it whether the file [still](Window::still) is what it was.
+    /// be told cheaply, and the file is untouched until now. `None`: read them. Whoever sends so reads behind it, and asks then whether the file [still](Window::still) is what it was.
     fn ready_to_send(&self, range: Range<u64>) -> Result<Option<Sendable<'_>>, StoreError> {
         let _ = range;
         Ok(None)
     }
 
-    /// Whether what the kernel sent since the file had `mark` was what was verified: nobody has touched the file, by one `fstat`. Where somebody has, whatever is read
-    /// from now on is verified again.
+    /// Whether what the kernel sent since the file had `mark` was what was verified: nobody had touched the file at the last read behind it. Where somebody had, whatever is read
+    /// from then on is verified again.
     fn still(&self, mark: Mark) -> Result<bool, StoreError> {
         let _ = mark;
         self.check().map(|()| true)
     }
 }
 
-/// Bytes of a file that are taken to be in the page cache if the first and the last of them are.
+/// Bytes of a file that are taken to be in the page cache if the last of them is.
 const TOGETHER: u64 = 256 * 1024;
 
 /// Whether `range` of a file is in the page cache, as far as a byte of it here and there tells. The kernel reads ahead, and forgets, in stretches.
 fn is_at_hand(file: &impl AsFd, range: Range<u64>) -> bool {
-    let Some(last) = range.end.checked_sub(1) else { return false };
-    let step = usize::try_from(TOGETHER).unwrap_or(usize::MAX);
-    (range.start..last).step_by(step).chain([last]).all(|at| {
+    let mut end = range.end;
+    while end > range.start {
         let mut byte = [0];
-        let read = rustix::io::preadv2(file, &mut [IoSliceMut::new(&mut byte)], at, ReadWriteFlags::NOWAIT);
-        read == Ok(1)
-    })
+        let read = rustix::io::preadv2(file, &mut [IoSliceMut::new(&mut byte)], end - 1, ReadWriteFlags::NOWAIT);
+        if read != Ok(1) {
+            return false;
+        }
+        end = end.saturating_sub(TOGETHER);
+    }
+    !range.is_empty()
 }
 
 impl Object {

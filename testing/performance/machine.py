@@ -108,11 +108,21 @@ def run(argv, core=None, seconds=120, cwd=None, env=None):
         return said
 
 
+GIVEN = set()
+
+
 def free_port():
-    """A port of 127.0.0.1 on which nothing listens now."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port of 127.0.0.1 on which nothing listens now, and which was not given before: who asked for that may not listen yet."""
+    while True:
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        # A long run may come around.
+        if len(GIVEN) > 1000:
+            GIVEN.clear()
+        if port not in GIVEN:
+            GIVEN.add(port)
+            return port
 
 
 def ask(port, path, method="GET", headers=None, timeout=10):

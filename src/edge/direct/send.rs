@@ -9,8 +9,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use rustix::io::Errno;
 
-use super::Step;
 use super::decide::{Answer, Content};
+use super::{Step, scratch_body};
 use crate::edge::body::{self, Reader};
 use crate::edge::caught;
 use crate::edge::fail::Refusal;
@@ -97,23 +97,23 @@ pub fn first(cx: &mut Context<'_>, conn: &mut Conn, mut answer: Answer, head: &[
             (one, two) => conn.poll_send(cx, &[IoSlice::new(one), IoSlice::new(two)], more),
         };
         match polled {
-            Poll::Ready(Ok(0) | Err(_)) => return over(conn, &mut answer, sent, true),
+            Poll::Ready(Ok(0) | Err(_)) => return over(conn, &mut answer, sent as u64, true),
             Poll::Ready(Ok(count)) => sent += count,
             Poll::Pending => break false,
         }
     };
     if out && window.is_some() {
-        let mut begun = None;
+        let (mut begun, mut sent) = (None, sent as u64);
         match at_once(cx, conn, &mut answer.body, read, &mut begun, &mut sent) {
-            Some(Ok(())) => return over(conn, &mut answer, sent, false),
-            Some(Err(_)) => return over(conn, &mut answer, sent, true),
-            None => {}
+            Went::All => return over(conn, &mut answer, sent, false),
+            Went::Failed => return over(conn, &mut answer, sent, true),
+            Went::AsFarAsTaken | Went::AsFarAsThere => {}
         }
-        return Step::Sending(Box::new(Sending { answer, rest: Default::default(), begun, sent: sent as u64 }));
+        return Step::Sending(Sending { answer, rest: Default::default(), begun, sent });
     }
     if out {
         match conn.poll_sent(cx) {
-            Poll::Ready(result) => return over(conn, &mut answer, sent, result.is_err()),
+            Poll::Ready(result) => return over(conn, &mut answer, sent as u64, result.is_err()),
             Poll::Pending => {}
         }
     }
@@ -123,58 +123,79 @@ pub fn first(cx: &mut Context<'_>, conn: &mut Conn, mut answer: Answer, head: &[
         Content::Memory(bytes) => bytes.slice(at..),
         _ => Bytes::copy_from_slice(content.get(at..).unwrap_or_default()),
     };
-    Step::Sending(Box::new(Sending { answer, rest: [head_left, body_left], begun: None, sent: sent as u64 }))
+    Step::Sending(Sending { answer, rest: [head_left, body_left], begun: None, sent: sent as u64 })
 }
 
-/// Send a window as far as that goes at once: none, if something of it is left, for which the window is what is left. `room` is for what is read of it.
+/// How far a window went.
+enum Went {
+    /// To its end.
+    All,
+    /// As far as its client has room; the task is woken when there is more.
+    AsFarAsTaken,
+    /// As far as it needs no waiting for a disk, and no hashing.
+    AsFarAsThere,
+    /// The client is gone.
+    Failed,
+}
+
+impl From<Poll<io::Result<usize>>> for Went {
+    /// What did not send anything.
+    fn from(polled: Poll<io::Result<usize>>) -> Self {
+        match polled {
+            Poll::Pending => Self::AsFarAsTaken,
+            Poll::Ready(_) => Self::Failed,
+        }
+    }
+}
+
+/// Send a window as far as that goes at once; the window is what is left then. `room` is for what is read of it.
 fn at_once(
     cx: &mut Context<'_>,
     conn: &mut Conn,
     content: &mut Content,
     room: &mut Vec<u8>,
     begun: &mut Option<Begun>,
-    sent: &mut usize,
-) -> Option<io::Result<()>> {
-    let Content::Window(ready, range) = content else { return Some(Ok(())) };
-    let Body::Windowed(window) = &ready.object.as_ref()?.body else { return None };
+    sent: &mut u64,
+) -> Went {
+    let Content::Window(ready, range) = content else { return Went::All };
+    let Some(Body::Windowed(window)) = ready.object.as_ref().map(|object| &object.body) else {
+        return Went::AsFarAsThere;
+    };
     if !conn.is_plain() {
-        return None;
+        return Went::AsFarAsThere;
     }
     let bulk = bulk(range);
     while range.start < bulk {
         let end = bulk.min(range.start + STRETCH);
         // What fails, and what has to be waited for, is the business of who can wait.
-        let ready = window.ready_to_send(range.start..end).ok().flatten()?;
+        let Ok(Some(ready)) = window.ready_to_send(range.start..end) else { return Went::AsFarAsThere };
         match conn.poll_send_file(cx, &ready.file, range.start, (end - range.start) as usize) {
-            Poll::Ready(Ok(0)) => return None,
-            Poll::Ready(Ok(count)) => {
+            Poll::Ready(Ok(count)) if count > 0 => {
                 begun.get_or_insert(Begun { from: range.start, mark: ready.mark });
-                *sent += count;
+                *sent += count as u64;
                 range.start += count as u64;
             }
-            Poll::Ready(Err(error)) if is_unable(&error) => return None,
-            Poll::Ready(Err(error)) => return Some(Err(error)),
-            Poll::Pending => return None,
+            Poll::Ready(Ok(_)) => return Went::AsFarAsThere,
+            Poll::Ready(Err(error)) if is_unable(&error) => return Went::AsFarAsThere,
+            other => return other.into(),
         }
     }
     room.resize((range.end - range.start) as usize, 0);
     if !matches!(window.try_read_at(room, range.start), Ok(true)) || !matches!(is_sound(&**window, *begun), Ok(true)) {
-        return None;
+        return Went::AsFarAsThere;
     }
     let mut left = room.as_slice();
     while !left.is_empty() {
         match conn.poll_send(cx, &[IoSlice::new(left)], false) {
             Poll::Ready(Ok(count)) if count > 0 => {
-                *sent += count;
+                *sent += count as u64;
                 range.start += count as u64;
                 left = &left[count..];
             }
-            Poll::Ready(Ok(_)) => return Some(Err(io::ErrorKind::WriteZero.into())),
-            Poll::Ready(Err(error)) => return Some(Err(error)),
-            Poll::Pending => return None,
+            other => return other.into(),
         }
     }
-    Some(Ok(()))
+    Went::All
 }
 
 /// Whether what the kernel sent was what was verified.
@@ -195,8 +216,8 @@ fn bulk(range: &Range<u64>) -> u64 {
 }
 
 /// The answer is over: `sent` bytes of it are out, which are all unless it `failed`.
-fn over(conn: &mut Conn, answer: &mut Answer, sent: usize, failed: bool) -> Step {
-    let ended = answer.end((sent as u64).saturating_sub(answer.head), failed);
+fn over(conn: &mut Conn, answer: &mut Answer, sent: u64, failed: bool) -> Step {
+    let ended = answer.end(sent.saturating_sub(answer.head), failed);
     conn.rest(answer.now.settings.ingress.keepalive.map(|keepalive| ended + keepalive));
     Step::Answered { closes: failed || answer.closes }
 }
@@ -205,12 +226,14 @@ impl Sending {
     /// Send the rest, as the client takes it. Whether the connection is to be closed; none where the answer broke off.
     pub async fn finish(mut self, conn: &mut Conn) -> Option<bool> {
         let (answer, rest, begun) = (&mut self.answer, &mut self.rest, &mut self.begun);
+        let place = answer.place.as_ref();
         let settings = answer.now.settings.clone();
         let writing = async {
-            let mut to = Client { conn: &mut *conn, place: answer.place.as_ref(), sent: &mut self.sent };
+            let mut to = Client { conn: &mut *conn, place, sent: &mut self.sent };
             for piece in rest {
                 to.write(piece).await?;
             }
+            to.write_at_once(&mut answer.body, begun).await?;
             if let Content::Window(ready, range) = &answer.body
                 && let Some(object) = &ready.object
                 && let Body::Windowed(window) = &object.body
@@ -259,6 +282,26 @@ impl Client<'_> {
             left = &left[count..];
         }
         Ok(())
+    }
+
+    /// Send of a window what needs no waiting but for its client; the window is what is left then.
+    async fn write_at_once(&mut self, content: &mut Content, begun: &mut Option<Begun>) -> Result<(), Broken> {
+        loop {
+            let before = *self.sent;
+            let sending = poll_fn(|cx| {
+                let went = scratch_body(|room| at_once(cx, self.conn, content, room, begun, self.sent));
+                // Whatever it takes counts: it is asked again, and waited for then.
+                match went {
+                    Went::AsFarAsTaken if *self.sent == before => Poll::Pending,
+                    went => Poll::Ready(went),
+                }
+            });
+            match body::patient(self.place, sending).await {
+                Went::All | Went::AsFarAsThere => return Ok(()),
+                Went::AsFarAsTaken => {}
+                Went::Failed => return Err(Broken::Client),
+            }
+        }
     }
 
     /// Have the kernel send of `file`. How much it sent.
