@@ -5,6 +5,7 @@ Everything that is started here listens on loopback alone, in a process group of
 
 import atexit
 import contextlib
+import functools
 import http.client
 import json
 import os
@@ -37,8 +38,9 @@ def which(name):
     return shutil.which(name, path=PLACES)
 
 
+@functools.cache
 def cores():
-    """The core of the servers and the core of the load: the first two that this process may use; (None, None) with fewer than two."""
+    """The core of the servers and the core of the load: the first two that this process might use when it was first asked, as a client pins it to one; (None, None) with fewer than two."""
     usable = sorted(os.sched_getaffinity(0))
     return (usable[0], usable[1]) if len(usable) > 1 else (None, None)
 
